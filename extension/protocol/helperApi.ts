@@ -1,0 +1,78 @@
+/**
+ * The helper's methods: schemas and types shared by the forked helper and its client.
+ * Everything that comes from the helper is parsed with these schemas before anybody else sees it.
+ */
+import * as v from 'valibot';
+import { attentionCaseSchema, caseResultSchema, ceilingsSchema } from '../core/attentionCase';
+import { probeLevelSchema, systemFactsSchema } from '../core/facts';
+
+/** Raised whenever a message changes shape; the handshake refuses a helper of another version. */
+export const HELPER_PROTOCOL_VERSION = 1;
+
+/** First message of a helper, before any request. */
+export const helloSchema = v.object({
+  protocolVersion: v.number(),
+  pid: v.number(),
+  nodeVersion: v.string(),
+  /** `null` when the addon could not be loaded; `addonAttempts` then says why. */
+  addonVersion: v.nullable(v.string()),
+  addonAttempts: v.array(v.object({ path: v.string(), ok: v.boolean(), error: v.nullable(v.string()) })),
+});
+export type Hello = v.InferOutput<typeof helloSchema>;
+
+export const probeParamsSchema = v.object({ level: probeLevelSchema });
+export const probeResultSchema = systemFactsSchema;
+
+/** How much care and time a run takes. */
+export const runOptionsSchema = v.object({
+  /** Timed work per case after correctness, milliseconds of GPU time. */
+  targetMs: v.pipe(v.number(), v.minValue(1), v.maxValue(60_000)),
+  /** Warm-up before timing, milliseconds, so that the power limit has settled. */
+  warmupMs: v.pipe(v.number(), v.minValue(0), v.maxValue(60_000)),
+  /** Query rows per case compared with the float64 reference; `all` = every row (selftest). */
+  checkRows: v.union([v.pipe(v.number(), v.integer(), v.minValue(1)), v.literal('all')]),
+  /** Only correctness, no timing. */
+  checkOnly: v.boolean(),
+  /** Share of free device memory a case may allocate, 0…1. */
+  maxMemoryFraction: v.pipe(v.number(), v.gtValue(0), v.maxValue(1)),
+  /** Measure the ceilings first (needed for percentOfCeiling). */
+  ceilings: v.boolean(),
+  /** CPU device: run cases estimated over 10 s instead of answering `unsupported`. */
+  allowSlowCpu: v.boolean(),
+});
+export type RunOptions = v.InferOutput<typeof runOptionsSchema>;
+
+export const DEFAULT_RUN_OPTIONS: RunOptions = {
+  targetMs: 200,
+  warmupMs: 500,
+  checkRows: 256,
+  checkOnly: false,
+  maxMemoryFraction: 0.5,
+  ceilings: true,
+  allowSlowCpu: false,
+};
+
+export const runParamsSchema = v.object({
+  deviceId: v.string(),
+  cases: v.pipe(v.array(attentionCaseSchema), v.minLength(1), v.maxLength(4096)),
+  options: runOptionsSchema,
+});
+export type RunParams = v.InferOutput<typeof runParamsSchema>;
+
+/** Sent while a run goes on; `finished` rows are kept whatever happens afterwards. */
+export const runProgressSchema = v.variant('kind', [
+  v.object({
+    kind: v.literal('phase'),
+    caseIndex: v.nullable(v.number()),
+    phase: v.picklist(['context', 'ceilings', 'jit', 'allocate', 'check', 'warmup', 'time']),
+  }),
+  v.object({ kind: v.literal('ceilings'), ceilings: ceilingsSchema }),
+  v.object({ kind: v.literal('row'), caseIndex: v.number(), result: caseResultSchema }),
+]);
+export type RunProgress = v.InferOutput<typeof runProgressSchema>;
+
+export const runResultSchema = v.object({
+  /** `cancelled` = stopped between launches on request; rows so far stand. */
+  ended: v.picklist(['complete', 'cancelled']),
+});
+export type RunResult = v.InferOutput<typeof runResultSchema>;
