@@ -1,0 +1,77 @@
+/**
+ * Bundles what ships: three Node programs and the panel.
+ * `node esbuild.mjs [--production] [--watch]`; production is minified and has no source maps.
+ */
+import { chmod, rm } from 'node:fs/promises';
+import { context } from 'esbuild';
+
+const production = process.argv.includes('--production');
+const watch = process.argv.includes('--watch');
+
+/** @type {import('esbuild').BuildOptions} */
+const shared = {
+  bundle: true,
+  minify: production,
+  sourcemap: production ? false : 'linked',
+  legalComments: 'none',
+  logLevel: 'info',
+  // jsonc-parser's UMD entry hides its own requires from bundlers: the bundle would build and then throw when it runs.
+  mainFields: ['module', 'main'],
+};
+
+/** @type {import('esbuild').BuildOptions} */
+const node = {
+  ...shared,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  // Minified names would make stack traces in bug reports unreadable; the cost is a few kilobytes.
+  keepNames: true,
+};
+
+/** @type {import('esbuild').BuildOptions[]} */
+const bundles = [
+  {
+    ...node,
+    entryPoints: ['extension/extension.ts'],
+    outfile: 'dist/extension.js',
+    external: ['vscode'],
+  },
+  {
+    ...node,
+    entryPoints: ['extension/node/helperMain.ts'],
+    outfile: 'dist/helperMain.js',
+  },
+  {
+    ...node,
+    entryPoints: ['extension/node/cli.ts'],
+    outfile: 'dist/cli.js',
+    banner: { js: '#!/usr/bin/env node' },
+  },
+  {
+    ...shared,
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    entryPoints: ['media/panel/main.ts'],
+    outfile: 'dist/panel.js',
+  },
+  {
+    ...shared,
+    entryPoints: ['media/panel/panel.css'],
+    outfile: 'dist/panel.css',
+  },
+];
+
+if (production) await rm('dist', { recursive: true, force: true });
+
+const contexts = await Promise.all(bundles.map((options) => context(options)));
+if (watch) {
+  await Promise.all(contexts.map((build) => build.watch()));
+} else {
+  const outcomes = await Promise.allSettled(contexts.map((build) => build.rebuild()));
+  await Promise.all(contexts.map((build) => build.dispose()));
+  // esbuild has printed what is wrong; the exit code is all that is left to say.
+  if (outcomes.some((outcome) => outcome.status === 'rejected')) process.exit(1);
+  await chmod('dist/cli.js', 0o755);
+}

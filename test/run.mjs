@@ -1,0 +1,118 @@
+/**
+ * Bundles the tests of a suite and runs them with Node's own test runner.
+ *
+ * `node test/run.mjs unit|native|package|ui|gpu [filter]`; the filter is a part of the test file's path.
+ *
+ * - Every `test/SUITE/**\/*.test.ts` becomes `test/out/SUITE/**\/*.test.mjs`. Bundled, so that what is tested is what ships:
+ *   a dependency that only breaks in a bundle breaks here.
+ * - Every `*.child.ts` beside them is bundled too, to `*.child.mjs` in the same folder as the test (`__dirname`), for tests
+ *   that fork or spawn a program of their own.
+ * - Tests run with the repository root as working directory; that is how they find fixtures.
+ *
+ * Exits with 1 when a test failed or none ran, and leaves the counts in `test/out/SUITE.count.json`.
+ */
+import { spawn } from 'node:child_process';
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const ROOT = path.resolve(import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url)), '..');
+const SUITES = ['unit', 'native', 'package', 'ui', 'gpu'];
+/** Suites whose files drive one browser or one VS Code each: never two at a time on a small machine. */
+const ONE_FILE_AT_A_TIME = new Set(['ui', 'package', 'gpu']);
+/** Tools that read their own files at run time and so cannot be bundled. */
+const EXTERNAL = ['playwright-core', 'axe-core', '@vscode/*', 'esbuild', 'typescript', 'eslint', 'mocha'];
+
+const [suite, filter = ''] = process.argv.slice(2);
+if (suite === undefined || !SUITES.includes(suite)) {
+  console.error(`usage: node test/run.mjs ${SUITES.join('|')} [part of a file's path]`);
+  process.exit(2);
+}
+
+const suiteDir = path.join(ROOT, 'test', suite);
+const outDir = path.join(ROOT, 'test', 'out', suite);
+const countFile = path.join(ROOT, 'test', 'out', `${suite}.count.json`);
+await rm(outDir, { recursive: true, force: true });
+await rm(countFile, { force: true });
+await mkdir(outDir, { recursive: true });
+
+const files = (await readdir(suiteDir, { recursive: true })).map((name) => path.join(suiteDir, name));
+const tests = files.filter((file) => file.endsWith('.test.ts') && file.includes(filter)).sort();
+const children = files.filter((file) => file.endsWith('.child.ts'));
+if (tests.length === 0) {
+  console.error(`No test file in test/${suite} matches "${filter}".`);
+  process.exit(1);
+}
+
+await build({
+  absWorkingDir: ROOT,
+  entryPoints: [...tests, ...children],
+  outdir: outDir,
+  outbase: suiteDir,
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  mainFields: ['module', 'main'],
+  external: EXTERNAL,
+  sourcemap: 'inline',
+  logLevel: 'warning',
+  // Bundled CommonJS still asks for these three; ES modules do not have them.
+  banner: {
+    js: [
+      "import { createRequire as bundleCreateRequire } from 'node:module';",
+      "import { fileURLToPath as bundleFileURLToPath } from 'node:url';",
+      'const require = bundleCreateRequire(import.meta.url);',
+      'const __filename = bundleFileURLToPath(import.meta.url);',
+      "const __dirname = bundleFileURLToPath(new URL('.', import.meta.url)).replace(/\\/$/, '');",
+    ].join('\n'),
+  },
+  plugins: [keepDevToolsUnbundled()],
+});
+
+const bundled = tests.map((file) => path.join(outDir, path.relative(suiteDir, file).replace(/\.ts$/, '.mjs')));
+const exitCode = await runNode([
+  '--enable-source-maps',
+  '--test',
+  ...(ONE_FILE_AT_A_TIME.has(suite) ? ['--test-concurrency=1'] : []),
+  '--test-reporter=spec',
+  '--test-reporter-destination=stdout',
+  `--test-reporter=${path.join(ROOT, 'test', 'countReporter.mjs')}`,
+  `--test-reporter-destination=${countFile}`,
+  ...bundled,
+]);
+
+/** @type {{passed: number, failed: number, skipped: number}} */
+const count = JSON.parse(await readFile(countFile, 'utf8'));
+if (count.passed + count.failed === 0) console.error(`No test of test/${suite} ran.`);
+process.exit(exitCode !== 0 || count.failed > 0 || count.passed === 0 ? 1 : 0);
+
+/**
+ * The tools in extension/dev find their files by `import.meta.url`, so tests load them from where they are.
+ * @returns {import('esbuild').Plugin}
+ */
+function keepDevToolsUnbundled() {
+  return {
+    name: 'keep-dev-tools-unbundled',
+    setup(pluginBuild) {
+      pluginBuild.onResolve({ filter: /\.mjs$/ }, (args) => {
+        const resolved = path.resolve(args.resolveDir, args.path);
+        return args.kind === 'entry-point' ? undefined : { path: resolved, external: true };
+      });
+    },
+  };
+}
+
+/**
+ * @param {string[]} args
+ * @returns {Promise<number>} exit code; 1 when a signal ended it
+ */
+function runNode(args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
+}
