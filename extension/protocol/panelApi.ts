@@ -3,28 +3,14 @@
  * no setting keys. The host answers every change with one complete snapshot (never a delta), see core/viewModels.ts.
  */
 import * as v from 'valibot';
-import { attentionCaseSchema } from '../core/attentionCase';
+import { requestFormSchema } from '../core/requestForm';
+
+export type { RequestForm } from '../core/requestForm';
 
 export const PANEL_PROTOCOL_VERSION = 1;
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
 const boundedInt = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
-
-/** What the request form holds; the host expands it to cases (core/caseGrid.ts). */
-export const requestFormSchema = v.object({
-  op: attentionCaseSchema.entries.op,
-  dtype: attentionCaseSchema.entries.dtype,
-  headDims: v.pipe(v.array(boundedInt(0, 100_000)), v.minLength(1), v.maxLength(64)),
-  /** `null` stands for contiguous KV. */
-  pageSizes: v.pipe(v.array(v.nullable(boundedInt(0, 100_000))), v.minLength(1), v.maxLength(16)),
-  qHeads: boundedInt(1, 1024),
-  kvHeads: boundedInt(1, 1024),
-  batch: boundedInt(1, 4096),
-  qLen: boundedInt(0, 4_194_304),
-  kvLen: boundedInt(0, 16_777_216),
-  causal: v.boolean(),
-});
-export type RequestForm = v.InferOutput<typeof requestFormSchema>;
 
 /** Everything the panel may ask for. */
 export const intentSchema = v.variant('type', [
@@ -39,10 +25,13 @@ export const intentSchema = v.variant('type', [
   v.object({ type: v.literal('setRequest'), request: requestFormSchema }),
   v.object({ type: v.literal('applyPreset'), presetId: id }),
   v.object({ type: v.literal('run') }),
+  /** The answer "run all the same" to the busy-GPU question; `cancelRun` is the other one. */
+  v.object({ type: v.literal('confirmRun') }),
   v.object({ type: v.literal('cancelRun') }),
   v.object({ type: v.literal('applyFix'), findingId: id, fixId: id }),
   v.object({ type: v.literal('revealFinding'), findingId: id }),
   v.object({ type: v.literal('selectModel') }),
+  v.object({ type: v.literal('copyServeArgs') }),
   v.object({ type: v.literal('exportReport') }),
   v.object({ type: v.literal('openReport') }),
   v.object({ type: v.literal('closeReport') }),
