@@ -4,7 +4,8 @@
  */
 import * as v from 'valibot';
 import { attentionCaseSchema, caseResultSchema, ceilingsSchema } from '../core/attentionCase';
-import { probeLevelSchema, systemFactsSchema } from '../core/facts';
+import { probeLevelSchema, systemFactsSchema, type SystemFacts } from '../core/facts';
+import type { RpcEvent, RpcMethod } from './rpc';
 
 /** Raised whenever a message changes shape; the handshake refuses a helper of another version. */
 export const HELPER_PROTOCOL_VERSION = 1;
@@ -76,3 +77,26 @@ export const runResultSchema = v.object({
   ended: v.picklist(['complete', 'cancelled']),
 });
 export type RunResult = v.InferOutput<typeof runResultSchema>;
+
+/** Sent once by the helper when it is ready to be asked. */
+export const helloEvent: RpcEvent<Hello> = { name: 'hello', body: helloSchema };
+
+/** Facts of this machine. A cold cuInit on a machine with many GPUs and no persistence mode takes seconds. */
+export const probeMethod: RpcMethod<v.InferOutput<typeof probeParamsSchema>, SystemFacts, unknown> = {
+  name: 'probe',
+  params: probeParamsSchema,
+  result: probeResultSchema,
+  progress: v.unknown(),
+  deadlineMs: 10_000,
+  onAbort: 'abandon',
+};
+
+/** Runs cases. No deadline: the client watches each case. */
+export const runMethod: RpcMethod<RunParams, RunResult, RunProgress> = {
+  name: 'run',
+  params: runParamsSchema,
+  result: runResultSchema,
+  progress: runProgressSchema,
+  deadlineMs: null,
+  onAbort: 'await',
+};
