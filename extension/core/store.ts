@@ -92,10 +92,11 @@ export function shallowEqual<T>(a: T, b: T): boolean {
   return keysOfA.length === Object.keys(b).length && keysOfA.every((key) => Object.is(a[key], b[key]));
 }
 
-/** What a failed collector leaves behind: a stable code and one plain sentence with the next step. */
+/** What a failed collector leaves behind: a stable code, what happened, and the next step (core/errorText.ts). */
 export interface Failure {
   readonly code: string;
-  readonly text: string;
+  readonly what: string;
+  readonly next: string;
 }
 
 /** Something collected asynchronously. `lastGood` is what was known before, so that a refresh or a failure hides nothing. */
