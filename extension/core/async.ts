@@ -3,6 +3,8 @@
  * and tests can run supervision without waiting.
  */
 
+import { DiagError } from './errors';
+
 /** A clock that can be replaced by a test. Milliseconds throughout. */
 export interface Clock {
   /** Milliseconds since some fixed point; never goes back. */
@@ -72,5 +74,22 @@ export function sleep(clock: Clock, delayMs: number, signal?: CancelSignal): Pro
       unschedule();
       resolve(false);
     });
+  });
+}
+
+/** Waits for shared work that others may go on waiting for: an abort rejects with `cancelled` and leaves the work alone. */
+export function abandonable<T>(work: Promise<T>, signal: CancelSignal | undefined): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const stopListening = onCancel(signal, () => reject(new DiagError('cancelled', {})));
+    work.then(
+      (value) => {
+        stopListening();
+        resolve(value);
+      },
+      (error: unknown) => {
+        stopListening();
+        reject(DiagError.from(error));
+      },
+    );
   });
 }

@@ -87,6 +87,7 @@ export class RpcPeer {
   readonly #serving = new Map<number, CancelSource>();
   #nextId = 1;
   #closed: DiagError | null = null;
+  #hearClose: (error: DiagError) => void = () => undefined;
 
   /** @param send hands a message to the transport; a throw fails the request it was for */
   constructor(send: (message: RpcMessage) => void, clock: Clock, log: Logger) {
@@ -216,6 +217,12 @@ export class RpcPeer {
     }
   }
 
+  /** Tells `hear` when the connection ends, at once when it has. */
+  onClose(hear: (error: DiagError) => void): void {
+    if (this.#closed === null) this.#hearClose = hear;
+    else hear(this.#closed);
+  }
+
   /** Ends the connection: pending requests fail with `error`, running handlers are aborted. Idempotent. */
   close(error: DiagError): void {
     if (this.#closed !== null) return;
@@ -223,6 +230,7 @@ export class RpcPeer {
     for (const id of [...this.#pending.keys()]) this.#settle(id, (pending) => pending.reject(error));
     for (const source of this.#serving.values()) source.cancel();
     this.#serving.clear();
+    this.#hearClose(error);
   }
 
   async #answer(id: number, name: string, body: unknown): Promise<void> {
