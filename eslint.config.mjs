@@ -2,7 +2,7 @@
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
-/** Nothing of Node but `node:path`-free, DOM-free, vscode-free TypeScript: the two pure rings. */
+/** For the rings that must run anywhere: in a browser, in the extension host, in a test without either. */
 const noNode = {
   group: ['node:*', 'fs', 'path', 'os', 'child_process', 'util', 'events'],
   message: 'This ring is pure.',
@@ -20,7 +20,8 @@ const noOuterRing = (name, folders) => ({
 
 /**
  * @param {string[]} files
- * @param {object[]} patterns
+ * @param {{group: string[], message: string}[]} patterns
+ * @returns {import('typescript-eslint').ConfigWithExtends}
  */
 const ring = (files, patterns) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns }] } });
 

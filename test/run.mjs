@@ -3,21 +3,20 @@
  *
  * `node test/run.mjs unit|native|package|ui|gpu [filter]`; the filter is a part of the test file's path.
  *
- * - Every `test/SUITE/**\/*.test.ts` becomes `test/out/SUITE/**\/*.test.mjs`. Bundled, so that what is tested is what ships:
- *   a dependency that only breaks in a bundle breaks here.
+ * - Every `*.test.ts` of the suite becomes a `*.test.mjs` in a folder of this run below test/out. Bundled, so that what is
+ *   tested is what ships: a dependency that only breaks in a bundle breaks here.
  * - Every `*.child.ts` beside them is bundled too, to `*.child.mjs` in the same folder as the test (`__dirname`), for tests
  *   that fork or spawn a program of their own.
  * - Tests run with the repository root as working directory; that is how they find fixtures.
  *
  * Exits with 1 when a test failed or none ran, and leaves the counts in `test/out/SUITE.count.json`.
  */
-import { spawn } from 'node:child_process';
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { REPO_ROOT } from '../extension/dev/paths.mjs';
+import { runInTerminal } from '../extension/dev/processes.mjs';
 
-const ROOT = path.resolve(import.meta.dirname ?? path.dirname(fileURLToPath(import.meta.url)), '..');
 const SUITES = ['unit', 'native', 'package', 'ui', 'gpu'];
 /** Suites whose files drive one browser or one VS Code each: never two at a time on a small machine. */
 const ONE_FILE_AT_A_TIME = new Set(['ui', 'package', 'gpu']);
@@ -30,10 +29,10 @@ if (suite === undefined || !SUITES.includes(suite)) {
   process.exit(2);
 }
 
-const suiteDir = path.join(ROOT, 'test', suite);
-const outDir = path.join(ROOT, 'test', 'out', suite);
-const countFile = path.join(ROOT, 'test', 'out', `${suite}.count.json`);
-await rm(outDir, { recursive: true, force: true });
+const suiteDir = path.join(REPO_ROOT, 'test', suite);
+// Of this run alone, so that two runs at a time do not pull each other's files away.
+const outDir = path.join(REPO_ROOT, 'test', 'out', `${suite}-${process.pid}`);
+const countFile = path.join(REPO_ROOT, 'test', 'out', `${suite}.count.json`);
 await rm(countFile, { force: true });
 await mkdir(outDir, { recursive: true });
 
@@ -46,7 +45,7 @@ if (tests.length === 0) {
 }
 
 await build({
-  absWorkingDir: ROOT,
+  absWorkingDir: REPO_ROOT,
   entryPoints: [...tests, ...children],
   outdir: outDir,
   outbase: suiteDir,
@@ -73,17 +72,22 @@ await build({
 });
 
 const bundled = tests.map((file) => path.join(outDir, path.relative(suiteDir, file).replace(/\.ts$/, '.mjs')));
-const exitCode = await runNode([
-  '--enable-source-maps',
-  '--test',
-  ...(ONE_FILE_AT_A_TIME.has(suite) ? ['--test-concurrency=1'] : []),
-  '--test-reporter=spec',
-  '--test-reporter-destination=stdout',
-  `--test-reporter=${path.join(ROOT, 'test', 'countReporter.mjs')}`,
-  `--test-reporter-destination=${countFile}`,
-  ...bundled,
-]);
+const exitCode = await runInTerminal(
+  process.execPath,
+  [
+    '--enable-source-maps',
+    '--test',
+    ...(ONE_FILE_AT_A_TIME.has(suite) ? ['--test-concurrency=1'] : []),
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    `--test-reporter=${path.join(REPO_ROOT, 'test', 'countReporter.mjs')}`,
+    `--test-reporter-destination=${countFile}`,
+    ...bundled,
+  ],
+  { cwd: REPO_ROOT },
+);
 
+await rm(outDir, { recursive: true, force: true });
 /** @type {{passed: number, failed: number, skipped: number}} */
 const count = JSON.parse(await readFile(countFile, 'utf8'));
 if (count.passed + count.failed === 0) console.error(`No test of test/${suite} ran.`);
@@ -103,16 +107,4 @@ function keepDevToolsUnbundled() {
       });
     },
   };
-}
-
-/**
- * @param {string[]} args
- * @returns {Promise<number>} exit code; 1 when a signal ended it
- */
-function runNode(args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
 }

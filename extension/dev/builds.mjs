@@ -1,0 +1,35 @@
+/** The three builds, each a script of its own that prints what it does and does nothing when nothing changed. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { REPO_ROOT } from './paths.mjs';
+import { runInTerminal } from './processes.mjs';
+
+/** @param {{production: boolean}} options production = minified, without source maps */
+export async function buildBundles({ production }) {
+  await script('esbuild.mjs', production ? ['--production'] : []);
+}
+
+/** The Node-API addon: needs g++, make and python3. */
+export async function buildAddon() {
+  await script('native/build.mjs', []);
+}
+
+/** The GPU kernels: minutes when nothing is cached; fetches its compiler with pip. */
+export async function buildKernels() {
+  await script('native/kernels/build.mjs', []);
+}
+
+/** Whether an NVIDIA driver is installed, so that building the GPU kernels is worth the minutes. */
+export function hasNvidiaDriver() {
+  return existsSync('/proc/driver/nvidia/version') || existsSync('/dev/nvidiactl') || existsSync('/dev/dxg');
+}
+
+/**
+ * @param {string} file relative to the repository
+ * @param {string[]} args
+ * @throws {Error} that says which build failed; the script has printed why
+ */
+async function script(file, args) {
+  const exitCode = await runInTerminal(process.execPath, [path.join(REPO_ROOT, file), ...args], { cwd: REPO_ROOT });
+  if (exitCode !== 0) throw new Error(`node ${[file, ...args].join(' ')} failed (exit code ${exitCode}).`);
+}
