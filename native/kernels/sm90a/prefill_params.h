@@ -1,0 +1,34 @@
+/** What the host hands to a Hopper prefill kernel beside its four tensor maps. Plain data, one layout on both sides. */
+#pragma once
+
+namespace sm90 {
+
+/** Lengths in tokens, strides in elements. Q and O are packed over the batch: sequence b owns tokens qStarts[b] … qStarts[b+1]. */
+struct PrefillParams {
+  const int* qStarts;    // [batch + 1]
+  const int* kvLens;     // [batch]
+  const int* kvStarts;   // [batch] first row in the contiguous K/V tensor; unused when paged
+  const int* pageTable;  // [batch][pageTableStride] page numbers; null = contiguous K/V
+  void* out;             // bf16/fp16, the tensor behind the O map
+  float* lse;            // natural-log sum of exponentials per (token, head); null = not wanted
+  unsigned int* counter; // one word, zero before the first launch; every launch leaves it zero again
+  long long outTokenStride;
+  long long outHeadStride;
+  long long lseTokenStride;
+  long long lseHeadStride;
+  float scaleLog2;      // softmax scale x log2(e)
+  int headDimV;         // columns of O that exist; the tile may be wider
+  int batch;
+  int qHeads;
+  int kvHeads;
+  int qLenMax;
+  int causal;           // 1 = bottom-right causal
+  int pageTableStride;
+  int pageShift;        // log2(page size)
+  int pageCount;        // pages in the pool: the page index that reads as zeros
+  int boxRows;          // rows per TMA box of K and V: the tile when contiguous, else a divisor of the page and the tile
+  int kvBatchStep;      // contiguous: sequence b is at coordinate b * kvBatchStep of the maps' last dimension
+  int sectionHeads;     // query heads whose K and V share the L2 cache (order of causal tiles), >= 1
+};
+
+}  // namespace sm90

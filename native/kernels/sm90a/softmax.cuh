@@ -1,0 +1,100 @@
+/**
+ * Online softmax on wgmma accumulators. A thread of a warpgroup holds two rows of the 64-row tile (`lane / 4` and 8 below)
+ * and, of every 8 columns, the two at 2 * (lane % 4): values 4i, 4i+1 belong to the upper row, 4i+2, 4i+3 to the lower.
+ */
+#pragma once
+#include "ptx.cuh"
+
+namespace sm90 {
+
+__device__ __forceinline__ float minusInfinity() { return __int_as_float(0xff800000); }
+
+/** Running maximum (times scale, in log2 units) and this thread's share of the running sum, for its two rows. */
+struct RowState {
+  float max[2] = {minusInfinity(), minusInfinity()};
+  float sum[2] = {0.f, 0.f};
+};
+
+/** Growth of the maximum, in log2 units, up to which old results are kept as they are: p stays below 2^8. */
+constexpr float kLazyGrowth = 8.f;
+
+/** Hides columns at and beyond each row's limit (limits relative to this thread's first column). */
+template <int Count>
+__device__ __forceinline__ void maskColumns(float (&s)[Count], int upperLimit, int lowerLimit) {
+#pragma unroll
+  for (int i = 0; i < Count / 4; ++i) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      if (8 * i + e >= upperLimit) s[4 * i + e] = minusInfinity();
+      if (8 * i + e >= lowerLimit) s[4 * i + 2 + e] = minusInfinity();
+    }
+  }
+}
+
+/**
+ * Turns scores into probabilities in place and updates the row state. Returns whether (for the whole warp) earlier
+ * results must be multiplied by `alpha`; with lazy rescaling that is rare after the first block.
+ */
+template <int Count>
+__device__ __forceinline__ bool softmaxStep(float (&s)[Count], RowState& rows, float scaleLog2, float (&alpha)[2]) {
+  float largest[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    float part[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) part[i] = s[4 * (i / 2) + 2 * r + i % 2];
+#pragma unroll
+    for (int i = 4; i < Count / 2; ++i) part[i % 4] = fmaxf(part[i % 4], s[4 * (i / 2) + 2 * r + i % 2]);
+    float m = fmaxf(fmaxf(part[0], part[1]), fmaxf(part[2], part[3]));
+    m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
+    m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
+    largest[r] = m * scaleLog2;
+  }
+  const bool grown = largest[0] > rows.max[0] + kLazyGrowth || largest[1] > rows.max[1] + kLazyGrowth;
+  const bool rescale = __any_sync(0xffffffffu, grown);
+  if (rescale) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const float next = fmaxf(rows.max[r], largest[r]);
+      alpha[r] = exp2Approx(rows.max[r] - (next == minusInfinity() ? 0.f : next));
+      rows.sum[r] *= alpha[r];
+      rows.max[r] = next;
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    // A row without a visible key so far keeps -inf as its maximum; 0 in its place makes every p exactly 0.
+    const float subtrahend = rows.max[r] == minusInfinity() ? 0.f : rows.max[r];
+    float part[2] = {0.f, 0.f};
+#pragma unroll
+    for (int i = 0; i < Count / 2; ++i) {
+      float& p = s[4 * (i / 2) + 2 * r + i % 2];
+      p = exp2Approx(fmaf(p, scaleLog2, -subtrahend));
+      part[i % 2] += p;
+    }
+    rows.sum[r] += part[0] + part[1];
+  }
+  return rescale;
+}
+
+/** Multiplies the two rows of an accumulator. */
+template <int Count>
+__device__ __forceinline__ void scaleRows(float (&o)[Count], const float (&factor)[2]) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) o[i] *= factor[(i / 2) % 2];
+}
+
+/** Rounds probabilities to 16 bits; the packed registers are the A operand of the next multiply as they stand. */
+template <class Element, int Count>
+__device__ __forceinline__ void packRows(u32 (&packed)[Count / 2], const float (&p)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count / 2; ++i) packed[i] = Element::pack(p[2 * i], p[2 * i + 1]);
+}
+
+/** Sum of a row over the four threads that share it. */
+__device__ __forceinline__ float quadSum(float x) {
+  x += __shfl_xor_sync(0xffffffffu, x, 1);
+  return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+}  // namespace sm90
