@@ -1,19 +1,19 @@
 /** The Chromium that tests drive: the distribution's, or the one that playwright-core installs when asked to. */
 import { existsSync } from 'node:fs';
-import { chromium } from 'playwright-core';
 import { which } from './processes.mjs';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
 
 /**
  * Path of an installed Chromium; `CHROMIUM_PATH` wins.
- * @returns {string | null}
+ * @returns {Promise<string | null>}
  */
-export function findChromium() {
+export async function findChromium() {
   const chosen = process.env.CHROMIUM_PATH;
   if (chosen !== undefined) return existsSync(chosen) ? chosen : null;
   const installed = NAMES.map((name) => which(name)).find((file) => file !== null);
   if (installed !== undefined) return installed;
+  const { chromium } = await import('playwright-core');
   // Where the distribution has none, `npx playwright-core install chromium` puts one here.
   const fetched = chromium.executablePath();
   return existsSync(fetched) ? fetched : null;
@@ -24,7 +24,8 @@ export function findChromium() {
  * @returns {Promise<import('playwright-core').Browser>}
  */
 export async function launchChromium() {
-  const executablePath = findChromium();
+  const { chromium } = await import('playwright-core');
+  const executablePath = await findChromium();
   if (executablePath === null)
     throw new Error(
       'No Chromium found. Install it (node extension/dev/prerequisites.mjs says how) or set CHROMIUM_PATH.',

@@ -22,7 +22,7 @@ const MIN_NODE = [20, 20];
  * @property {string} name
  * @property {Purpose[]} neededFor
  * @property {string} why
- * @property {() => boolean} present
+ * @property {() => boolean | Promise<boolean>} present
  * @property {string[]} packages Debian and Ubuntu packages that bring it
  * @property {string[]} [npx] how to bring it where the distribution has no such package
  */
@@ -61,7 +61,7 @@ const PREREQUISITES = [
     name: 'Chromium',
     neededFor: ['tests'],
     why: 'the tests open VS Code in it',
-    present: () => findChromium() !== null,
+    present: async () => (await findChromium()) !== null,
     packages: ['chromium'],
     // Ubuntu's chromium package only points to a snap, which containers and servers cannot run.
     npx: ['playwright-core', 'install', '--with-deps', 'chromium'],
@@ -80,10 +80,12 @@ export function nodeTooOld(version = process.versions.node) {
 }
 
 /** @param {Purpose[]} purposes */
-export function missingFor(purposes) {
-  return PREREQUISITES.filter(
-    (item) => item.neededFor.some((purpose) => purposes.includes(purpose)) && !item.present(),
-  );
+async function missingFor(purposes) {
+  const missing = [];
+  for (const item of PREREQUISITES) {
+    if (item.neededFor.some((purpose) => purposes.includes(purpose)) && !(await item.present())) missing.push(item);
+  }
+  return missing;
 }
 
 /**
@@ -93,7 +95,7 @@ export function missingFor(purposes) {
  * @returns {Promise<boolean>} whether everything is there now
  */
 export async function ensurePrerequisites(purposes, { install }) {
-  const missing = missingFor(purposes);
+  const missing = await missingFor(purposes);
   for (const item of missing) console.log(`${item.name} is missing (${item.why}): ${commandLineFor(item)}`);
   if (missing.length === 0 || !install) return missing.length === 0;
 
@@ -112,7 +114,7 @@ export async function ensurePrerequisites(purposes, { install }) {
       },
     );
   }
-  const stillMissing = missingFor(purposes);
+  const stillMissing = await missingFor(purposes);
   for (const item of stillMissing) console.log(`${item.name} is still missing after the installation.`);
   return stillMissing.length === 0;
 }
