@@ -1,0 +1,146 @@
+/** Run button, progress, the question about a busy GPU, and the results table. */
+import { html, nothing, svg } from 'lit-html';
+import type { ResultRowView } from '../../../extension/core/viewModelsRun';
+import { button, figures, notice, type View, type ViewContext } from '../view';
+
+/** The run section. */
+export function runView(context: ViewContext): View {
+  const { run, results, report } = context.model;
+  return html`<section aria-labelledby="run-title">
+    <h2 id="run-title">${report === null ? 'Measurements' : 'Measurements in the report'}</h2>
+    ${report === null ? controls(context) : nothing}
+    <p class="visually-hidden" role="status" aria-live="polite">${run.finished ?? ''}</p>
+    ${
+      run.failure === null
+        ? nothing
+        : notice(
+            'error',
+            `${run.failure.what} ${run.failure.next}`,
+            button('Show log', () => context.send({ type: 'showLog' })),
+          )
+    }
+    ${results.empty === null ? resultsTable(context) : html`<div class="empty"><p>${results.empty}</p></div>`}
+  </section>`;
+}
+
+function controls(context: ViewContext): View {
+  const { run } = context.model;
+  const { send } = context;
+  if (run.busy !== null) {
+    return html`<div class="confirm" role="group" aria-label="The GPU is busy">
+      ${notice('warning', run.busy.question)} ${figures(run.busy.figures)}
+      <div class="row">
+        ${button('Run all the same', () => send({ type: 'confirmRun' }), 'primary')}
+        ${button('Do not run', () => send({ type: 'cancelRun' }))}
+      </div>
+    </div>`;
+  }
+  if (run.progress !== null) {
+    const { done, total, text, cancelling } = run.progress;
+    return html`<div class="progress">
+      <progress aria-label="Cases finished" max=${total} .value=${done}></progress>
+      <span>${done} of ${total} finished. ${text}</span>
+      <button type="button" class="secondary" ?disabled=${cancelling} @click=${() => send({ type: 'cancelRun' })}>
+        ${cancelling ? 'Cancelling …' : 'Cancel'}
+      </button>
+    </div>`;
+  }
+  const blocked = run.blocked ?? (context.parsedDraft.ok ? null : 'The request above has a field that cannot be read.');
+  return html`<div class="row">
+      <button
+        type="button"
+        class="primary"
+        ?disabled=${blocked !== null}
+        aria-describedby=${blocked === null ? nothing : 'run-blocked'}
+        @click=${() => send({ type: 'run' })}
+      >
+        ${run.buttonLabel}
+      </button>
+      ${run.finished === null ? nothing : html`<span>${run.finished}</span>`}
+    </div>
+    ${
+      blocked === null
+        ? nothing
+        : html`<div id="run-blocked">
+            ${notice('info', blocked, run.offerTrust ? button('Manage trust …', () => send({ type: 'manageTrust' })) : nothing)}
+          </div>`
+    }
+    ${run.notice === null || blocked !== null ? nothing : html`<p class="quiet">${run.notice}</p>`}`;
+}
+
+function resultsTable({ model }: ViewContext): View {
+  const { results } = model;
+  return html`${
+      results.anyCpu
+        ? notice('info', 'Rows marked CPU ran on the CPU reference device. Their times are not GPU times.')
+        : nothing
+    }
+    ${
+      results.anyContended
+        ? notice(
+            'warning',
+            'Rows marked contended shared the GPU with another process: their times say nothing about the kernel.',
+          )
+        : nothing
+    }
+    ${figures(results.ceilings.map((line) => ({ label: `Ceiling, ${line.label}`, value: line.value })))}
+    <div class="scroller" tabindex="0" role="region" aria-label="Results table">
+      <table class="data results">
+        <thead>
+          <tr>
+            <th scope="col">Case</th>
+            <th scope="col">Status</th>
+            <th scope="col" class="number">Time</th>
+            <th scope="col">Rate</th>
+            <th scope="col" class="number">Of ceiling</th>
+            <th scope="col" class="number">Rel. error</th>
+            <th scope="col" class="number">Host per call</th>
+            <th scope="col" class="number">SM clock</th>
+            <th scope="col">Kernel</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${results.rows.map((row) => resultRow(row))}
+        </tbody>
+      </table>
+    </div>
+    ${
+      results.hidden === 0
+        ? nothing
+        : html`<p class="quiet">
+            ${results.hidden} older rows are not shown here; an exported report has all of them.
+          </p>`
+    }`;
+}
+
+function resultRow(row: ResultRowView): View {
+  const answer =
+    row.status === 'ok' ? 'yes' : row.status === 'unsupported' || row.status === 'cancelled' ? 'unknown' : 'no';
+  const glyph = row.status === 'ok' ? '✓' : answer === 'no' ? '✗' : '–';
+  return html`<tr>
+    <th scope="row">${row.title}<span class="sub">${row.shape}</span></th>
+    <td>
+      <span class="glyph ${answer}" aria-hidden="true">${glyph}</span> ${row.statusText}
+      ${row.onCpu ? html`<span class="tag">CPU</span>` : nothing}
+      ${row.contended ? html`<span class="tag warn">contended</span>` : nothing}
+      ${row.reason === null ? nothing : html`<span class="sub">${row.reason}</span>`}
+    </td>
+    <td class="number">${row.median}${row.spread === '' ? nothing : html`<span class="sub">${row.spread}</span>`}</td>
+    <td class="rate">${row.rate}${row.bar === null ? nothing : bar(row.bar, row.barMeaning)}</td>
+    <td class="number">${row.percentOfCeiling}</td>
+    <td class="number">
+      ${row.relError}${row.errorDetail === '' ? nothing : html`<span class="sub">${row.errorDetail}</span>`}
+    </td>
+    <td class="number">${row.hostTime}</td>
+    <td class="number">${row.clock}</td>
+    <td class="kernel">${row.kernel ?? '–'}</td>
+  </tr>`;
+}
+
+/** A decoration: the figures beside it say the same. Drawn as SVG because the page's policy allows no inline style. */
+function bar(share: number, meaning: string): View {
+  const width = Math.max(0.5, Math.min(100, share * 100));
+  return html`<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+    ${svg`<title>${`The full bar is ${meaning}.`}</title><rect class="rail" width="100" height="6"></rect><rect class="fill" width=${width} height="6"></rect>`}
+  </svg>`;
+}

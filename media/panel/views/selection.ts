@@ -1,0 +1,52 @@
+/** What vLLM selects, per layer group. */
+import { html, nothing } from 'lit-html';
+import { answerGlyph, button, disclosure, notice, type View, type ViewContext } from '../view';
+import { reasonList } from './reasons';
+
+/** The headline of the panel: one line per layer group. */
+export function selectionView(context: ViewContext): View {
+  const { rules, family, matrix } = context.model;
+  return html`<section aria-labelledby="selection-title">
+    <h2 id="selection-title">What vLLM selects</h2>
+    <p class="quiet">
+      ${rules.release}${family.asked === null ? '' : ` on ${family.asked.label} ${family.asked.architecture}`}${
+        rules.model === null ? ', for the head sizes of the request' : `, for ${rules.model}`
+      }${rules.checkedOn === null ? '' : `. Rules checked on ${rules.checkedOn}.`}
+      ${button(rules.model === null ? 'Choose a model …' : 'Change model …', () => context.send({ type: 'selectModel' }), 'link')}
+    </p>
+    ${rules.caveat === null ? nothing : notice('warning', rules.caveat)}
+    ${rules.modelFailure === null ? nothing : notice('error', rules.modelFailure)}
+    ${
+      rules.selections.length === 0
+        ? html`<div class="empty"><p>${matrix.note ?? 'Nothing was asked yet.'}</p></div>`
+        : html`<ul class="selections">
+            ${rules.selections.map(
+              (selection) =>
+                html`<li>
+                  ${disclosure(
+                    context,
+                    `selection:${selection.layerGroup}`,
+                    html`<span class="group">${selection.layerGroup}</span> ${answerGlyph(selection.answer)}
+                      <b>${selection.text}</b>${
+                        selection.detail === null ? nothing : html` <span class="quiet">${selection.detail}</span>`
+                      }`,
+                    reasonList(selection.reasons),
+                  )}
+                </li>`,
+            )}
+          </ul>`
+    }
+    ${
+      rules.assumptions.length === 0
+        ? nothing
+        : disclosure(
+            context,
+            'assumptions',
+            `${rules.assumptions.length} assumption${rules.assumptions.length === 1 ? '' : 's'}, because the environment was not inspected`,
+            html`<ul>
+              ${rules.assumptions.map((assumption) => html`<li>${assumption}</li>`)}
+            </ul>`,
+          )
+    }
+  </section>`;
+}
