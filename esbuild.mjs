@@ -1,12 +1,21 @@
 /**
  * Bundles what ships: three Node programs and the panel.
- * `node esbuild.mjs [--production] [--watch]`; production is minified and has no source maps.
+ * `node esbuild.mjs [--production] [--watch] [--outdir DIR]`; production is minified and has no source maps.
  */
-import { chmod, rm } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { context } from 'esbuild';
 
-const production = process.argv.includes('--production');
-const watch = process.argv.includes('--watch');
+const {
+  values: { production, watch, outdir },
+} = parseArgs({
+  options: {
+    production: { type: 'boolean', default: false },
+    watch: { type: 'boolean', default: false },
+    outdir: { type: 'string', default: 'dist' },
+  },
+});
 
 /** @type {import('esbuild').BuildOptions} */
 const shared = {
@@ -34,18 +43,18 @@ const bundles = [
   {
     ...node,
     entryPoints: ['extension/extension.ts'],
-    outfile: 'dist/extension.js',
+    outfile: path.join(outdir, 'extension.js'),
     external: ['vscode'],
   },
   {
     ...node,
     entryPoints: ['extension/node/helperMain.ts'],
-    outfile: 'dist/helperMain.js',
+    outfile: path.join(outdir, 'helperMain.js'),
   },
   {
     ...node,
     entryPoints: ['extension/node/cli.ts'],
-    outfile: 'dist/cli.js',
+    outfile: path.join(outdir, 'cli.js'),
     banner: { js: '#!/usr/bin/env node' },
   },
   {
@@ -54,16 +63,14 @@ const bundles = [
     target: 'es2022',
     format: 'iife',
     entryPoints: ['media/panel/main.ts'],
-    outfile: 'dist/panel.js',
+    outfile: path.join(outdir, 'panel.js'),
   },
   {
     ...shared,
     entryPoints: ['media/panel/panel.css'],
-    outfile: 'dist/panel.css',
+    outfile: path.join(outdir, 'panel.css'),
   },
 ];
-
-if (production) await rm('dist', { recursive: true, force: true });
 
 const contexts = await Promise.all(bundles.map((options) => context(options)));
 if (watch) {
@@ -73,5 +80,5 @@ if (watch) {
   await Promise.all(contexts.map((build) => build.dispose()));
   // esbuild has printed what is wrong; the exit code is all that is left to say.
   if (outcomes.some((outcome) => outcome.status === 'rejected')) process.exit(1);
-  await chmod('dist/cli.js', 0o755);
+  await chmod(path.join(outdir, 'cli.js'), 0o755);
 }

@@ -33,7 +33,7 @@ const total = { passed: 0, failed: 0, skipped: 0 };
 const summary = [];
 
 await counted('build', async () => {
-  await buildBundles({ production: false });
+  await buildBundles();
   await buildAddon();
   await buildKernels();
 });

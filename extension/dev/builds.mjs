@@ -4,9 +4,12 @@ import path from 'node:path';
 import { REPO_ROOT } from './paths.mjs';
 import { runInTerminal } from './processes.mjs';
 
-/** @param {{production: boolean}} options production = minified, without source maps */
-export async function buildBundles({ production }) {
-  await script('esbuild.mjs', production ? ['--production'] : []);
+/**
+ * @param {{release?: string}} [options] `release`: absolute folder for minified bundles without source maps; by default the
+ *   bundles for development go to dist/
+ */
+export async function buildBundles({ release } = {}) {
+  await script('esbuild.mjs', release === undefined ? [] : ['--production', '--outdir', release]);
 }
 
 /** The Node-API addon: needs g++, make and python3. */

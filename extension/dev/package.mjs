@@ -7,12 +7,12 @@ import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createVSIX } from '@vscode/vsce';
-import { buildAddon, buildBundles, buildKernels } from './builds.mjs';
+import { buildAddon, buildKernels } from './builds.mjs';
 import { REPO_ROOT } from './paths.mjs';
 import { ensurePrerequisites, mayInstall } from './prerequisites.mjs';
 import { stageExtension } from './stage.mjs';
 
-const PACKAGE_DIR = path.join(REPO_ROOT, 'dist', 'package');
+const PACKAGE_DIR = path.join(REPO_ROOT, 'dist');
 
 /** Platforms the native helper is built for; anything else gets the universal package. */
 export const NATIVE_TARGET = 'linux-x64';
@@ -24,7 +24,8 @@ export const NATIVE_TARGET = 'linux-x64';
  * @returns {Promise<string>} absolute path of the VSIX
  */
 export async function packageVsix(flavour, options) {
-  const stageDir = path.join(PACKAGE_DIR, flavour);
+  await mkdir(PACKAGE_DIR, { recursive: true });
+  const stageDir = path.join(PACKAGE_DIR, `stage-${flavour}-${process.pid}`);
   const vsix = path.join(
     PACKAGE_DIR,
     `attention-backend-diagnostics-${flavour === 'native' ? NATIVE_TARGET : 'universal'}.vsix`,
@@ -46,8 +47,6 @@ export async function packageVsix(flavour, options) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const native = !process.argv.includes('--universal') && `${process.platform}-${process.arch}` === NATIVE_TARGET;
   if (native && !(await ensurePrerequisites(['addon', 'kernels'], { install: mayInstall() }))) process.exit(1);
-  await mkdir(PACKAGE_DIR, { recursive: true });
-  await buildBundles({ production: true });
   if (native) {
     await buildAddon();
     await buildKernels();

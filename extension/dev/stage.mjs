@@ -6,6 +6,7 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { listFiles, PackageManager } from '@vscode/vsce';
+import { buildBundles } from './builds.mjs';
 import { REPO_ROOT } from './paths.mjs';
 
 const ADDON = path.join(REPO_ROOT, 'native', 'build', 'attention_addon.node');
@@ -14,7 +15,7 @@ const KERNELS = path.join(REPO_ROOT, 'native', 'build', 'kernels');
 /** @typedef {'native' | 'universal'} Flavour `universal` has no addon and no kernels: everything but measuring works */
 
 /**
- * Copies the extension into an empty folder.
+ * Lays the extension out in an empty folder.
  * @param {Flavour} flavour
  * @param {string} dir absolute path; replaced
  * @param {{kernels?: boolean}} [options] `kernels: false` leaves them out of the native flavour; by default they must be there
@@ -25,8 +26,10 @@ export async function stageExtension(flavour, dir, { kernels = true } = {}) {
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
   for (const file of await listFiles({ cwd: REPO_ROOT, packageManager: PackageManager.None })) {
-    await cp(path.join(REPO_ROOT, file), path.join(dir, file));
+    if (!file.startsWith('dist/')) await cp(path.join(REPO_ROOT, file), path.join(dir, file));
   }
+  // Made anew, minified, instead of copied: dist/ holds whatever the last development build left there.
+  await buildBundles({ release: path.join(dir, 'dist') });
   const manifest = JSON.parse(await readFile(path.join(REPO_ROOT, 'package.json'), 'utf8'));
   // Of no use to who installs the extension, and npm's own words for "how to build this".
   for (const key of ['scripts', 'devDependencies', 'bin', 'private']) delete manifest[key];

@@ -12,7 +12,7 @@
  * --without-native go on without a compiler: the extension then explains and does not measure
  */
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -59,7 +59,7 @@ async function main() {
     );
     return 1;
   }
-  await buildBundles({ production: false });
+  await buildBundles();
   if (native) await buildAddon();
   if (kernels) await buildKernels();
   else if (native)
@@ -121,9 +121,7 @@ async function installIntoThisWindow(code, kernels) {
 
 /** @param {boolean} kernels */
 async function packageForHere(kernels) {
-  const [{ buildBundles }, { packageVsix }] = await Promise.all([import('./builds.mjs'), import('./package.mjs')]);
-  await mkdir(path.join(REPO_ROOT, 'dist', 'package'), { recursive: true });
-  await buildBundles({ production: true });
+  const { packageVsix } = await import('./package.mjs');
   return await packageVsix(options['without-native'] ? 'universal' : 'native', { kernels });
 }
 
