@@ -94,7 +94,7 @@ struct Prefill {
     }
     for (int s = 0; s < Plan::TileSlots; ++s) {
       mbarrierInit(tileFull(s), 1);
-      mbarrierInit(tileEmpty(s), 4 * Plan::Groups);
+      mbarrierInit(tileEmpty(s), 4 * Plan::Groups + 2);
     }
     fenceMbarrierInit();
   }
@@ -136,95 +136,95 @@ struct Prefill {
     return visible <= 0 ? 0 : (visible + BlockN - 1) / BlockN;
   }
 
-  // ---- producer -----------------------------------------------------------------------------------------------------
+  // ---- producer warps: one hands out tiles and loads Q, one streams K, one streams V ----------------------------------
 
-  /** Where lane `lane`'s box of key block `block` starts: (page or batch coordinate, row in it). */
-  __device__ __forceinline__ int2 boxOrigin(const Tile& tile, int block, int keys, int lane) const {
-    if (!params.pageTable)
-      return {tile.sequence * params.kvBatchStep, params.kvStarts[tile.sequence] + block * BlockN};
-    const int token = block * BlockN + lane * params.boxRows;
-    if (token >= keys || lane * params.boxRows >= BlockN) return {params.pageCount, 0};
-    const int page = params.pageTable[static_cast<long long>(tile.sequence) * params.pageTableStride +
-                                      (token >> params.pageShift)];
-    return {page, token & ((1 << params.pageShift) - 1)};
-  }
-
-  /** Requests one K or V block: lane i of the warp brings box i of every column chunk. */
-  template <int ChunkCount>
-  __device__ __forceinline__ void loadBlock(const TensorMap& map, u32 destination, u32 full, u32 empty, u32 parity, int2 origin,
-                                            int kvHead, int lane) const {
-    mbarrierWait(empty, parity ^ 1);
-    if (lane == 0) mbarrierArriveExpect(full, ChunkCount * Plan::KVChunk);
-    __syncwarp();
-    if (lane * params.boxRows < BlockN) {
-#pragma unroll
-      for (int c = 0; c < ChunkCount; ++c)
-        tmaLoad4d(destination + c * Plan::KVChunk + lane * params.boxRows * 128, &map, full, 64 * c, origin.y, kvHead, origin.x);
-    }
-    __syncwarp();
-  }
-
-  __device__ __forceinline__ void loadQ(const TensorMap& map, const Tile& tile, u32 parity) const {
-    const int token = params.qStarts[tile.sequence] + tile.qBlock * BlockM;
-#pragma unroll
-    for (int g = 0; g < Plan::Groups; ++g) {
-      mbarrierWait(qEmpty(g), parity ^ 1);
-      mbarrierArriveExpect(qFull(g), Plan::QSlab);
-#pragma unroll
-      for (int c = 0; c < Plan::Chunks; ++c)
-        tmaLoad3d(shared + g * Plan::QSlab + c * Plan::QChunk, &map, qFull(g), 64 * c, token + 64 * g, tile.head);
-    }
-  }
-
-  __device__ __forceinline__ void produce(const TensorMap& qMap, const TensorMap& kMap, const TensorMap& vMap) const {
-    const int lane = threadIdx.x % 32;
+  /** Takes tile numbers from the launch's counter, announces tiles to the other warps and loads their Q. One thread. */
+  __device__ __forceinline__ void schedule(const TensorMap& qMap) const {
     const int total = qBlocks() * params.batch * params.qHeads;
-    RingPosition<Stages> k, v;
     RingPosition<Plan::TileSlots> slot;
-    int index = blockIdx.x;
-    while (true) {
-      const bool live = index < total;
-      Tile tile = live ? tileOf(index) : Tile{0, 0, 0};
-      // The next tile's number, asked for early: its latency hides behind this tile's loads.
-      int next = 0;
-      if (live && lane == 0) {
-        const int taken = static_cast<int>(atomicAdd(params.counter, 1u));
-        if (taken == total - 1) atomicExch(params.counter, 0u);  // the last request of this launch
-        next = taken + static_cast<int>(gridDim.x);
+    int next;
+    for (int index = blockIdx.x; index < total; index = next) {
+      const int taken = static_cast<int>(atomicAdd(params.counter, 1u));
+      if (taken == total - 1) atomicExch(params.counter, 0u);  // the last request of this launch
+      next = taken + static_cast<int>(gridDim.x);
+      const Tile tile = tileOf(index);
+      if (tile.qBlock * BlockM >= qLen(tile)) continue;
+      announce(slot, make_uint4(tile.qBlock, tile.head, tile.sequence, 1));
+      // A Q slab turns over once per tile, as the slots' count does.
+      const u32 parity = slot.uses & 1;
+      const int token = params.qStarts[tile.sequence] + tile.qBlock * BlockM;
+      for (int g = 0; g < Plan::Groups; ++g) {
+        mbarrierWait(qEmpty(g), parity ^ 1);
+        mbarrierArriveExpect(qFull(g), Plan::QSlab);
+#pragma unroll
+        for (int c = 0; c < Plan::Chunks; ++c)
+          tmaLoad3d(shared + g * Plan::QSlab + c * Plan::QChunk, &qMap, qFull(g), 64 * c, token + 64 * g, tile.head);
       }
-      const int queries = live ? qLen(tile) : 0;
-      if (!live || tile.qBlock * BlockM < queries) {
-        if (lane == 0) {
-          mbarrierWait(tileEmpty(slot.stage()), slot.parity() ^ 1);
-          sharedStore16(tileSlot(slot.stage()), make_uint4(tile.qBlock, tile.head, tile.sequence, live));
-          mbarrierArrive(tileFull(slot.stage()));
+      slot.advance();
+    }
+    announce(slot, make_uint4(0, 0, 0, 0));
+  }
+
+  __device__ __forceinline__ void announce(const RingPosition<Plan::TileSlots>& slot, uint4 work) const {
+    mbarrierWait(tileEmpty(slot.stage()), slot.parity() ^ 1);
+    sharedStore16(tileSlot(slot.stage()), work);
+    mbarrierArrive(tileFull(slot.stage()));
+  }
+
+  /** Receives the next tile; false = no more work. Whole warp. */
+  __device__ __forceinline__ bool receive(RingPosition<Plan::TileSlots>& slot, Tile& tile) const {
+    mbarrierWait(tileFull(slot.stage()), slot.parity());
+    const uint4 work = sharedLoad16(tileSlot(slot.stage()));
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrierArrive(tileEmpty(slot.stage()));
+    slot.advance();
+    tile = {static_cast<int>(work.x), static_cast<int>(work.y), static_cast<int>(work.z)};
+    return work.w != 0;
+  }
+
+  /** Page (or batch coordinate) of this lane's box of key block `block`; beyond the keys, the page that reads as zeros. */
+  __device__ __forceinline__ int pageOf(const Tile& tile, int block, int keys, int laneRow) const {
+    if (!params.pageTable) return tile.sequence * params.kvBatchStep;
+    const int token = block * BlockN + laneRow;
+    if (block < 0 || laneRow >= BlockN || token >= keys) return params.pageCount;
+    return params.pageTable[static_cast<long long>(tile.sequence) * params.pageTableStride + (token >> params.pageShift)];
+  }
+
+  /**
+   * Streams the K or the V blocks of every tile, last block first. Lane i of the warp brings box i (rows from i * boxRows)
+   * of every column chunk; with contiguous KV one box is the whole block. Page numbers are read one block ahead of their
+   * use: the look-up's latency would otherwise delay every load.
+   */
+  template <int ChunkCount, int StageBytes>
+  __device__ __forceinline__ void stream(const TensorMap& map, u32 ring, u32 full, u32 empty) const {
+    const int laneRow = threadIdx.x % 32 * params.boxRows;
+    RingPosition<Stages> position;
+    RingPosition<Plan::TileSlots> slot;
+    Tile tile;
+    while (receive(slot, tile)) {
+      const int keys = params.kvLens[tile.sequence];
+      const int kvHead = tile.head / (params.qHeads / params.kvHeads);
+      const int firstRow = params.pageTable ? 0 : params.kvStarts[tile.sequence];
+      const int rowMask = params.pageTable ? (1 << params.pageShift) - 1 : -1;
+      int block = keyBlocks(tile, qLen(tile), keys) - 1;
+      int page = pageOf(tile, block, keys, laneRow);
+      for (; block >= 0; --block) {
+        const int nextPage = pageOf(tile, block - 1, keys, laneRow);
+        const int stage = position.stage();
+        mbarrierWait(empty + 8 * stage, position.parity() ^ 1);
+        if (laneRow == 0) mbarrierArriveExpect(full + 8 * stage, ChunkCount * Plan::KVChunk);
+        __syncwarp();
+        if (laneRow < BlockN) {
+          const int row = firstRow + ((block * BlockN + laneRow) & rowMask);
+#pragma unroll
+          for (int c = 0; c < ChunkCount; ++c)
+            tmaLoad4d(ring + stage * StageBytes + c * Plan::KVChunk + laneRow * 128, &map, full + 8 * stage, 64 * c, row, kvHead,
+                      page);
         }
         __syncwarp();
-        slot.advance();
-        if (!live) return;
-        const int keys = params.kvLens[tile.sequence];
-        const int blocks = keyBlocks(tile, queries, keys);
-        const int kvHead = tile.head / (params.qHeads / params.kvHeads);
-        int2 origin{0, 0};
-        auto loadK = [&](int block) {
-          origin = boxOrigin(tile, block, keys, lane);
-          loadBlock<Plan::Chunks>(kMap, shared + Plan::KOffset + k.stage() * Plan::KStage, kFull(k.stage()), kEmpty(k.stage()), k.parity(),
-                                  origin, kvHead, lane);
-          k.advance();
-        };
-        if (blocks > 0) loadK(blocks - 1);
-        // Q slabs turn over once per tile, as tile slots do: the slot's count (already advanced) tells their parity.
-        if (lane == 0) loadQ(qMap, tile, (slot.uses & 1) ^ 1);
-        __syncwarp();
-        for (int j = blocks - 1; j >= 0; --j) {
-          const int2 vOrigin = origin;
-          if (j > 0) loadK(j - 1);
-          loadBlock<Plan::ChunksV>(vMap, shared + Plan::VOffset + v.stage() * Plan::VStage, vFull(v.stage()), vEmpty(v.stage()), v.parity(),
-                                   vOrigin, kvHead, lane);
-          v.advance();
-        }
+        position.advance();
+        page = nextPage;
       }
-      index = __shfl_sync(0xffffffffu, next, 0);
     }
   }
 
@@ -277,14 +277,8 @@ struct Prefill {
     u32 qParity = 0;
     if (Plan::PingPong && group == Plan::Groups - 1) namedBarrierArrive(1, 256);
 
-    while (true) {
-      mbarrierWait(tileFull(slot.stage()), slot.parity());
-      const uint4 work = sharedLoad16(tileSlot(slot.stage()));
-      __syncwarp();
-      if (lane == 0) mbarrierArrive(tileEmpty(slot.stage()));
-      slot.advance();
-      if (!work.w) break;
-      const Tile tile{static_cast<int>(work.x), static_cast<int>(work.y), static_cast<int>(work.z)};
+    Tile tile;
+    while (receive(slot, tile)) {
       const int queries = qLen(tile);
       const int keys = params.kvLens[tile.sequence];
       const int blocks = keyBlocks(tile, queries, keys);
@@ -473,7 +467,12 @@ struct Prefill {
     __syncthreads();
     if (threadIdx.x < 128) {
       registersDecrease<Plan::ProducerRegisters>();
-      if (threadIdx.x < 32) self.produce(qMap, kMap, vMap);
+      const int warp = threadIdx.x / 32;
+      if (threadIdx.x == 0) self.schedule(qMap);
+      if (warp == 1)
+        self.template stream<Plan::Chunks, Plan::KStage>(kMap, self.shared + Plan::KOffset, self.kFull(0), self.kEmpty(0));
+      if (warp == 2)
+        self.template stream<Plan::ChunksV, Plan::VStage>(vMap, self.shared + Plan::VOffset, self.vFull(0), self.vEmpty(0));
     } else {
       registersIncrease<Plan::ConsumerRegisters>();
       self.consume(oMap);

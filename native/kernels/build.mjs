@@ -1,0 +1,314 @@
+/**
+ * Builds the CUDA kernels: kernel_table.def + sources → one cubin per group and GPU image, plus compute_80 PTX, and
+ * manifest.json, in native/build/kernels.
+ *
+ * usage: node native/kernels/build.mjs [--out DIR] [--fault mask|page|rescale] [--jobs N] [--verbose]
+ *
+ * The compiler is NVRTC + ptxas from two pinned PyPI wheels (requirements.txt), fetched once into the user's cache folder.
+ * Every unit is cached by the hash of its sources, flags and compiler. `--fault` builds deliberately broken kernels that
+ * the self-test must report as wrong; it needs `--out` so that it can never replace the real ones.
+ *
+ * Exit codes: 0 built or unchanged, 1 build failed, 2 usage, 3 no compiler (the message says how to get one).
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const KERNELS = dirname(fileURLToPath(import.meta.url));
+const COMPILER = 'nvrtc 12.8.93 + ptxas 12.8.93';
+/** The portable source uses nothing past compute_80, so one front-end pass serves every image. */
+const NVRTC_FLAGS = ['-arch=compute_80', '-std=c++17', '-default-device'];
+const PTXAS_FLAGS = ['-v', '-O3'];
+/** Oldest driver API version per image: SASS of 12.x loads on any 12.x driver that knows the GPU, PTX 8.7 needs 12.8. */
+const MIN_DRIVER = { sm_80: 12000, sm_90: 12000, sm_120: 12080, ptx: 12080 };
+const SOURCE_FOLDERS = ['common', 'portable', 'support'];
+const FAULTS = ['mask', 'page', 'rescale'];
+
+class BuildError extends Error {
+  constructor(message, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+function parseOptions() {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        out: { type: 'string' },
+        fault: { type: 'string' },
+        jobs: { type: 'string', default: '2' },
+        verbose: { type: 'boolean', default: false },
+      },
+    }));
+  } catch (error) {
+    throw new BuildError(error.message, 2);
+  }
+  if (values.fault && !FAULTS.includes(values.fault)) throw new BuildError(`--fault is one of ${FAULTS.join(', ')}`, 2);
+  if (values.fault && !values.out) throw new BuildError('--fault needs --out, so that it never replaces the real kernels', 2);
+  const jobs = Number(values.jobs);
+  if (!Number.isInteger(jobs) || jobs < 1) throw new BuildError('--jobs is a positive whole number', 2);
+  return { ...values, jobs, out: values.out ?? join(KERNELS, '..', 'build', 'kernels') };
+}
+
+function sha256(...parts) {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part).update('\0');
+  return hash.digest('hex');
+}
+
+function cacheFolder() {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'attention-backend-diagnostics');
+}
+
+/** NVRTC and ptxas, installed from the pinned wheels when they are not in the cache yet. */
+function findCompiler() {
+  const requirements = join(KERNELS, 'requirements.txt');
+  const folder = join(cacheFolder(), `cuda-${sha256(readFileSync(requirements)).slice(0, 12)}`);
+  const compiler = {
+    nvrtc: join(folder, 'nvidia', 'cuda_nvrtc', 'lib', 'libnvrtc.so.12'),
+    ptxas: join(folder, 'nvidia', 'cuda_nvcc', 'bin', 'ptxas'),
+  };
+  if (existsSync(compiler.nvrtc) && existsSync(compiler.ptxas)) return compiler;
+  if (process.platform !== 'linux' || process.arch !== 'x64') {
+    throw new BuildError('GPU kernels are built on 64-bit x86 Linux only; the extension works without them.', 3);
+  }
+  if (spawnSync('python3', ['-m', 'pip', '--version']).status !== 0) {
+    throw new BuildError('GPU kernels need pip to fetch the CUDA compiler: install it with "apt-get install python3-pip".', 3);
+  }
+  const temporary = `${folder}.${process.pid}`;
+  mkdirSync(temporary, { recursive: true });
+  const arguments_ = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--no-compile'];
+  const run = spawnSync(
+    'python3',
+    [...arguments_, '--only-binary=:all:', '--require-hashes', '--target', temporary, '-r', requirements],
+    { encoding: 'utf8', env: { ...process.env, PIP_ROOT_USER_ACTION: 'ignore' } },
+  );
+  if (run.status !== 0) {
+    rmSync(temporary, { recursive: true, force: true });
+    throw new BuildError(`The CUDA compiler could not be fetched with pip: ${run.stderr.trim().split('\n').pop()}`, 3);
+  }
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(temporary, folder);
+  return compiler;
+}
+
+/** Rows of kernel_table.def. */
+function readTable() {
+  const text = readFileSync(join(KERNELS, 'kernel_table.def'), 'utf8');
+  const rows = [];
+  for (const match of text.matchAll(/^ATTN_KERNEL\(([^)]*)\)/gm)) {
+    const cells = match[1].split(',').map((cell) => cell.trim().replace(/^"|"$/g, ''));
+    const [name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group] = cells;
+    if (!group || cells.length !== 14) throw new BuildError(`kernel_table.def: bad row ${match[0]}`);
+    rows.push({ name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets: targets.split(' '), group });
+  }
+  return rows;
+}
+
+/** Source text of one translation unit: the group's rows that belong into the image. */
+function unitSource(rows) {
+  const lines = [`#include "portable/${rows[0].op}.cuh"`];
+  for (const row of rows) {
+    const type = row.dtype === 'bf16' ? 'Bf16' : 'Fp16';
+    const shape =
+      row.op === 'prefill'
+        ? `${row.dim}, ${row.m}, ${row.n}, ${row.slabs}, ${row.split}`
+        : `${row.dim}, ${row.slabs}, ${row.split}, ${row.stages}`;
+    const layout = `attn::${row.op === 'prefill' ? 'PrefillLayout' : 'DecodeLayout'}<${shape}>`;
+    lines.push(
+      `static_assert(${layout}::kThreads == ${row.threads} && ${layout}::kBytes == ${row.shared}, "table row ${row.name}");`,
+      `extern "C" __global__ void __launch_bounds__(${row.threads}, ${row.blocks}) ${row.name}(`,
+      `    const __grid_constant__ attn::AttentionParams p) {`,
+      `  attn::${row.op}_body<attn::${type}, ${shape}>(p);`,
+      `}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** All units: {group, target, source, kernels}. */
+function listUnits() {
+  const rows = readTable();
+  const units = [];
+  for (const group of [...new Set(rows.map((row) => row.group))]) {
+    for (const target of Object.keys(MIN_DRIVER)) {
+      const members = rows.filter((row) => row.group === group && row.targets.includes(target));
+      if (members.length === 0) continue;
+      units.push({ group, target, source: unitSource(members), kernels: members.map((row) => row.name) });
+    }
+  }
+  const support = readFileSync(join(KERNELS, 'support', 'support.cu'), 'utf8');
+  const entries = [...support.matchAll(/\b(attn_\w+)\(/g)].map((match) => match[1]);
+  for (const target of Object.keys(MIN_DRIVER)) {
+    units.push({ group: 'support', target, source: '#include "support/support.cu"\n', kernels: entries });
+  }
+  return units;
+}
+
+function sourcesHash() {
+  const hash = createHash('sha256');
+  for (const folder of SOURCE_FOLDERS) {
+    for (const file of readdirSync(join(KERNELS, folder)).sort()) {
+      hash.update(`${folder}/${file}\0`).update(readFileSync(join(KERNELS, folder, file))).update('\0');
+    }
+  }
+  return hash.digest('hex');
+}
+
+/** Runs a program, feeds it `input`, resolves with its output or rejects with it. */
+function run(program, arguments_, input) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, arguments_, { stdio: ['pipe', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', (chunk) => (output += chunk));
+    child.stderr.on('data', (chunk) => (output += chunk));
+    child.on('error', (error) => reject(new BuildError(`${program}: ${error.message}`)));
+    child.on('close', (code) =>
+      code === 0 ? resolve(output) : reject(new BuildError(`${program} ${arguments_.join(' ')}\n${output}`)),
+    );
+    child.stdin.on('error', () => {}); // the exit code tells it
+    child.stdin.end(input);
+  });
+}
+
+/** Registers per kernel from `ptxas -v`; refuses spills, local memory and performance warnings of the C75xx family. */
+function readPtxasLog(unit, log) {
+  const registers = {};
+  const problems = [];
+  let entry = null;
+  for (const line of log.split('\n')) {
+    const compiling = /Compiling entry function '(\w+)'/.exec(line);
+    if (compiling) entry = compiling[1];
+    if (/\bC75\d\d\b/.test(line)) problems.push(line.trim());
+    const frame = /(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line);
+    if (frame && frame.slice(1).some((bytes) => bytes !== '0')) problems.push(`${entry}: ${line.trim()}`);
+    const used = /Used (\d+) registers/.exec(line);
+    if (used && entry) registers[entry] = Number(used[1]);
+  }
+  if (problems.length > 0) throw new BuildError(`${unit.group} for ${unit.target}:\n  ${problems.join('\n  ')}`);
+  return registers;
+}
+
+async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
+  const image = join(cache, `${key}.${unit.target === 'ptx' ? 'ptx' : 'cubin'}`);
+  const record = join(cache, `${key}.json`);
+  if (existsSync(image) && existsSync(record)) return { image, ...JSON.parse(readFileSync(record, 'utf8')), built: false };
+  const temporary = `${image}.${process.pid}`;
+  let ptx = ptxOfSource.get(unit.source);
+  if (!ptx) {
+    const name = `${unit.group}.cu`;
+    const path = join(cache, `${sha256(key, 'front end').slice(0, 32)}.${process.pid}.ptx`);
+    ptx = run('python3', [join(KERNELS, 'compile.py'), compiler.nvrtc, path, name, ...flags, `-I${KERNELS}`], unit.source).then(
+      (log) => {
+        if (log.trim()) process.stderr.write(`${unit.group}: ${log}`);
+        return path;
+      },
+    );
+    ptxOfSource.set(unit.source, ptx);
+  }
+  let registers = {};
+  if (unit.target === 'ptx') {
+    writeFileSync(temporary, readFileSync(await ptx));
+  } else {
+    const log = await run(compiler.ptxas, [...PTXAS_FLAGS, `-arch=${unit.target}`, '-o', temporary, await ptx], '');
+    registers = readPtxasLog(unit, log);
+  }
+  const sha = sha256(readFileSync(temporary));
+  renameSync(temporary, image);
+  writeFileSync(`${record}.${process.pid}`, JSON.stringify({ registers, sha256: sha }));
+  renameSync(`${record}.${process.pid}`, record);
+  return { image, registers, sha256: sha, built: true };
+}
+
+async function build(options) {
+  const started = Date.now();
+  const flags = [...NVRTC_FLAGS, ...(options.fault ? [`-DATTN_FAULT_${options.fault.toUpperCase()}`] : [])];
+  const sources = sourcesHash();
+  const units = listUnits();
+  const keys = units.map((unit) =>
+    sha256(sources, unit.source, unit.target, flags.join(' '), PTXAS_FLAGS.join(' '), COMPILER).slice(0, 32),
+  );
+  const hash = sha256(...keys);
+  const manifestPath = join(options.out, 'manifest.json');
+  if (existsSync(manifestPath)) {
+    const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'));
+    if (manifest.hash === hash && manifest.modules.every((module) => existsSync(join(options.out, module.file)))) {
+      console.log(`kernels: unchanged (${manifest.modules.length} modules)`);
+      return;
+    }
+  }
+  const compiler = findCompiler();
+  const cache = join(cacheFolder(), 'kernel-objects');
+  mkdirSync(cache, { recursive: true });
+
+  const ptxOfSource = new Map();
+  const results = new Array(units.length);
+  let next = 0;
+  let failure = null;
+  const worker = async () => {
+    while (next < units.length && !failure) {
+      const i = next++;
+      try {
+        results[i] = await compileUnit(units[i], keys[i], compiler, flags, cache, ptxOfSource);
+        if (options.verbose) console.log(units[i].group, units[i].target, JSON.stringify(results[i].registers));
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: options.jobs }, worker));
+  for (const path of await Promise.allSettled(ptxOfSource.values())) {
+    if (path.status === 'fulfilled') rmSync(path.value, { force: true });
+  }
+  if (failure) throw failure;
+
+  const temporary = `${options.out}.${process.pid}`;
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  const modules = units.map((unit, i) => {
+    const file = `${unit.group}.${unit.target}.${unit.target === 'ptx' ? 'ptx' : 'cubin'}`;
+    const bytes = readFileSync(results[i].image);
+    if (sha256(bytes) !== results[i].sha256) throw new BuildError(`cache entry ${results[i].image} is damaged: delete it`);
+    writeFileSync(join(temporary, file), bytes);
+    return {
+      file,
+      target: unit.target,
+      group: unit.group,
+      minDriverApiVersion: MIN_DRIVER[unit.target],
+      kernels: unit.kernels,
+      registers: results[i].registers,
+      sha256: createHash('sha256').update(bytes).digest('hex'),
+    };
+  });
+  const manifest = {
+    version: 1,
+    hash,
+    fault: options.fault ?? null,
+    compiler: COMPILER,
+    flags: [...flags, ...PTXAS_FLAGS.map((flag) => `ptxas ${flag}`)],
+    minDriverApiVersion: Math.min(...Object.values(MIN_DRIVER)),
+    targets: Object.keys(MIN_DRIVER),
+    modules,
+  };
+  writeFileSync(join(temporary, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+  rmSync(options.out, { recursive: true, force: true });
+  mkdirSync(dirname(options.out), { recursive: true });
+  renameSync(temporary, options.out);
+  const built = results.filter((result) => result.built).length;
+  const seconds = ((Date.now() - started) / 1000).toFixed(1);
+  console.log(`kernels: ${built} of ${units.length} modules built in ${seconds} s → ${relative(process.cwd(), options.out)}`);
+}
+
+try {
+  await build(parseOptions());
+} catch (error) {
+  if (!(error instanceof BuildError)) throw error;
+  console.error(`kernels: ${error.message}`);
+  process.exitCode = error.exitCode;
+}
