@@ -98,6 +98,10 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
     what: `${deviceId} is in exclusive-process mode and process ${pids.join(', ')} holds it.`,
     next: 'Wait until that process ends, or choose another device.',
   }),
+  deviceHidden: ({ deviceId, cudaVisibleDevices }) => ({
+    what: `${deviceId} is hidden from CUDA programs${cudaVisibleDevices === null ? '' : ` by CUDA_VISIBLE_DEVICES=${cudaVisibleDevices}`}.`,
+    next: 'Choose a visible device, or start again with a CUDA_VISIBLE_DEVICES that names it.',
+  }),
   deviceIsMigParent: ({ deviceId }) => ({
     what: `MIG is enabled on ${deviceId}, so kernels run on its instances, not on the whole GPU.`,
     next: 'Choose a MIG instance (its id starts with MIG-), or make one visible through CUDA_VISIBLE_DEVICES.',

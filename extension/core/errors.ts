@@ -45,6 +45,8 @@ export interface DiagErrorData {
   deviceProhibited: { deviceId: string };
   /** nvidia-smi -c: one process at a time, and there is one. */
   deviceExclusive: { deviceId: string; pids: readonly number[] };
+  /** CUDA_VISIBLE_DEVICES keeps it from this process. */
+  deviceHidden: { deviceId: string; cudaVisibleDevices: string | null };
   /** MIG is on and the id names the whole GPU, on which no context can be made. */
   deviceIsMigParent: { deviceId: string };
   /** Another window or command line of ours runs on this GPU. */
@@ -93,6 +95,7 @@ const CODES: { readonly [C in DiagErrorCode]: { readonly retryable: boolean } } 
   deviceBusy: { retryable: true },
   deviceProhibited: { retryable: false },
   deviceExclusive: { retryable: true },
+  deviceHidden: { retryable: false },
   deviceIsMigParent: { retryable: false },
   runLocked: { retryable: true },
   driverTooOld: { retryable: false },

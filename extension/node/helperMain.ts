@@ -6,7 +6,7 @@
 import { parseArgs } from 'node:util';
 import type { AttentionAddon, DeviceSession } from '../../native/index';
 import { onCancel, type CancelSignal } from '../core/async';
-import { DiagError, isDiagErrorCode, type DiagErrorCode, type DiagErrorData } from '../core/errors';
+import { DiagError } from '../core/errors';
 import { emptyResult } from '../core/emptyResult';
 import { silentLogger } from '../core/logger';
 import {
@@ -87,13 +87,16 @@ async function run(
   report: (progress: RunProgress) => void,
 ): Promise<RunResult> {
   report({ kind: 'phase', caseIndex: null, phase: 'context' });
-  const session = await fromNative('openDevice', native.openDevice(params.deviceId, kernelDir));
+  const session = await fromNative('openDevice', params.deviceId, native.openDevice(params.deviceId, kernelDir));
   const stopListening = onCancel(signal, () => session.cancel());
   try {
     if (signal.aborted) return { ended: 'cancelled' };
     if (params.options.ceilings) {
       report({ kind: 'phase', caseIndex: null, phase: 'ceilings' });
-      report({ kind: 'ceilings', ceilings: await fromNative('ceilings', session.ceilings(params.options)) });
+      report({
+        kind: 'ceilings',
+        ceilings: await fromNative('ceilings', params.deviceId, session.ceilings(params.options)),
+      });
     }
     for (const caseIndex of params.cases.keys()) {
       if (signal.aborted) return { ended: 'cancelled' };
@@ -127,19 +130,24 @@ async function runOne(
   }
 }
 
-/** The addon rejects with `{code, data}` or a driver status; both become a `DiagError`. */
-async function fromNative<T>(call: string, work: Promise<T>): Promise<T> {
+/** The addon rejects with `{code, data}`, a code of ours or the name of a driver status; both become a `DiagError`. */
+async function fromNative<T>(call: string, deviceId: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (caught) {
     if (!(caught instanceof Error)) throw DiagError.from(caught);
     const { code, data } = caught as Error & { code?: unknown; data?: unknown };
-    if (typeof code === 'string' && isDiagErrorCode(code) && typeof data === 'object' && data !== null) {
-      throw new DiagError<DiagErrorCode>(code, data as DiagErrorData[DiagErrorCode], caught);
-    }
+    if (code === 'cancelled') throw new DiagError('cancelled', {}, caught);
+    if (code === 'deviceNotFound') throw new DiagError('deviceNotFound', { asked: deviceId, present: [] }, caught);
+    const status = typeof data === 'object' && data !== null && 'number' in data ? data.number : null;
     throw new DiagError(
       'nativeFailure',
-      { call, status: null, name: typeof code === 'string' ? code : caught.name, text: caught.message },
+      {
+        call,
+        status: typeof status === 'number' ? status : null,
+        name: typeof code === 'string' ? code : caught.name,
+        text: caught.message,
+      },
       caught,
     );
   }

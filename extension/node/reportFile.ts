@@ -1,0 +1,88 @@
+/** Report files on disk: bounded reads, and writes that are whole or not at all. */
+import { randomUUID } from 'node:crypto';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { DiagError } from '../core/errors';
+import type { PrivateWords } from '../core/redact';
+import { MAX_REPORT_BYTES, parseReport, type Report } from '../core/report';
+
+/**
+ * Reads a report. Rejects with `fileUnreadable`, `fileTooLarge` (nothing is read then) and what `parseReport` throws.
+ */
+export async function readReportFile(file: string): Promise<Report> {
+  return parseReport(await readBounded(file, MAX_REPORT_BYTES), file);
+}
+
+async function readBounded(file: string, limitBytes: number): Promise<string> {
+  try {
+    const handle = await open(file, 'r');
+    try {
+      const info = await handle.stat();
+      if (!info.isFile()) throw new DiagError('fileUnreadable', { path: file, problem: 'it is not a file' });
+      if (info.size > limitBytes) throw new DiagError('fileTooLarge', { path: file, bytes: info.size, limitBytes });
+      return await readFile(handle, 'utf8');
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (error instanceof DiagError) throw error;
+    throw new DiagError('fileUnreadable', { path: file, problem: problemOf(error) }, error);
+  }
+}
+
+/** Writes to a temporary name beside the target and renames. Rejects with `fileUnwritable`; the old file then stands. */
+export async function writeFileWhole(file: string, text: string): Promise<void> {
+  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}.tmp`);
+  try {
+    const handle = await open(temporary, 'wx', 0o644);
+    try {
+      await handle.writeFile(text);
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new DiagError('fileUnwritable', { path: file, problem: problemOf(error) }, error);
+  }
+}
+
+function problemOf(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'ENOENT':
+      return 'there is no such file or folder';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a folder';
+    case 'ENOSPC':
+      return 'the disk is full';
+    default:
+      return (error as Error).message;
+  }
+}
+
+/** What to take out of reports made by this user on this machine. */
+export function privateWords(): PrivateWords {
+  return { homeDir: os.homedir(), userName: userName(), hostName: os.hostname() };
+}
+
+/** Where a report is made. */
+export function machineFacts(): Report['machine'] {
+  return {
+    platform: `${process.platform}-${process.arch}`,
+    nodeVersion: process.versions.node,
+    hostName: os.hostname(),
+  };
+}
+
+function userName(): string | null {
+  try {
+    return os.userInfo().username;
+  } catch {
+    // A container may run under a user id that has no name.
+    return null;
+  }
+}
