@@ -1,0 +1,137 @@
+#!/usr/bin/env node
+/**
+ * Builds the Node-API addon to native/build/attention_addon.node.
+ *
+ *   node native/build.mjs [--force]
+ *
+ * Needs g++, make and python3, and no network: the headers come from the npm package `node-api-headers`, assembled into
+ * a folder that node-gyp takes for Node's own headers. Does nothing when no input changed.
+ * Exit codes: 0 built or up to date, 1 the build failed, 3 a tool is missing (one line says how to get it).
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { createRequire } from 'node:module';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const nativeDir = path.dirname(fileURLToPath(import.meta.url));
+const buildDir = path.join(nativeDir, 'build');
+const addonPath = path.join(buildDir, 'attention_addon.node');
+const stampPath = path.join(buildDir, 'attention_addon.stamp');
+const require = createRequire(import.meta.url);
+
+/** Tools the build calls, and the Debian package of each. */
+const TOOLS = [
+  { command: 'g++', debianPackage: 'g++' },
+  { command: 'make', debianPackage: 'make' },
+  { command: 'python3', debianPackage: 'python3' },
+];
+
+/** A build system for headers only: node-gyp wants the two .gypi files that a Node source tree would have. */
+const COMMON_GYPI = `{
+  'target_defaults': {
+    'default_configuration': 'Release',
+    'configurations': { 'Release': {}, 'Debug': {} },
+    'cflags': ['-pthread'],
+    'ldflags': ['-pthread']
+  }
+}
+`;
+const CONFIG_GYPI = "{ 'target_defaults': {}, 'variables': {} }\n";
+
+/** First line of `<command> --version`, or null when the command does not run. */
+function toolVersion(command) {
+  const result = spawnSync(command, ['--version'], { encoding: 'utf8' });
+  return result.status === 0 ? result.stdout.split('\n', 1)[0] : null;
+}
+
+/** Every file whose content decides the result. */
+function inputFiles() {
+  const sources = fs.readdirSync(path.join(nativeDir, 'src')).map((name) => path.join(nativeDir, 'src', name));
+  const shared = fs
+    .readdirSync(path.join(nativeDir, 'kernels', 'common'))
+    .filter((name) => name.endsWith('.h'))
+    .map((name) => path.join(nativeDir, 'kernels', 'common', name));
+  return [
+    ...sources,
+    ...shared,
+    path.join(nativeDir, 'binding.gyp'),
+    path.join(nativeDir, 'build.mjs'),
+    path.join(nativeDir, '..', 'package.json'),
+    require.resolve('node-addon-api/package.json'),
+    require.resolve('node-api-headers/package.json'),
+  ].sort();
+}
+
+/** SHA-256 over all inputs and the compiler. */
+function inputHash(compilerVersion) {
+  const hash = createHash('sha256');
+  hash.update(`${compilerVersion}\0${process.arch}\0`);
+  for (const file of inputFiles()) {
+    hash.update(`${path.relative(nativeDir, file)}\0`);
+    hash.update(fs.readFileSync(file));
+    hash.update('\0');
+  }
+  return hash.digest('hex');
+}
+
+function isUpToDate(hash) {
+  return fs.existsSync(addonPath) && fs.existsSync(stampPath) && fs.readFileSync(stampPath, 'utf8') === hash;
+}
+
+/** Lays out node-api-headers as node-gyp expects Node's headers, and returns the folder. */
+function assembleNodeDir() {
+  const nodeDir = path.join(buildDir, 'nodedir');
+  const include = path.join(nodeDir, 'include', 'node');
+  fs.mkdirSync(include, { recursive: true });
+  const headers = require('node-api-headers').include_dir;
+  for (const name of fs.readdirSync(headers)) fs.copyFileSync(path.join(headers, name), path.join(include, name));
+  fs.writeFileSync(path.join(include, 'common.gypi'), COMMON_GYPI);
+  fs.writeFileSync(path.join(include, 'config.gypi'), CONFIG_GYPI);
+  return nodeDir;
+}
+
+/** Runs node-gyp in native/; its output goes to our stderr. */
+function nodeGyp(args) {
+  const result = spawnSync(process.execPath, [require.resolve('node-gyp/bin/node-gyp.js'), ...args], {
+    cwd: nativeDir,
+    stdio: ['ignore', 2, 2],
+  });
+  return result.status === 0;
+}
+
+function main() {
+  if (process.platform !== 'linux') {
+    console.error(`The native addon is built on Linux only; on ${process.platform} the extension works without it.`);
+    return 3;
+  }
+  const missing = TOOLS.filter((tool) => toolVersion(tool.command) === null);
+  if (missing.length > 0) {
+    const names = missing.map((tool) => tool.command).join(', ');
+    const packages = missing.map((tool) => tool.debianPackage).join(' ');
+    console.error(`Missing to build the native addon: ${names}. Get it with: sudo apt-get install -y ${packages}`);
+    return 3;
+  }
+  const hash = inputHash(toolVersion('g++'));
+  if (!process.argv.includes('--force') && isUpToDate(hash)) {
+    console.log('native addon: up to date');
+    return 0;
+  }
+  const nodeDir = assembleNodeDir();
+  const jobs = String(os.availableParallelism());
+  if (!nodeGyp(['configure', 'build', '--release', `--nodedir=${nodeDir}`, `--jobs=${jobs}`, '--loglevel=warn'])) {
+    console.error('native addon: the build failed, see the compiler output above');
+    return 1;
+  }
+  const temporary = `${addonPath}.${String(process.pid)}.tmp`;
+  fs.copyFileSync(path.join(buildDir, 'Release', 'attention_addon.node'), temporary);
+  spawnSync('strip', ['--strip-unneeded', temporary], { stdio: 'inherit' });
+  fs.renameSync(temporary, addonPath);
+  fs.writeFileSync(stampPath, hash);
+  console.log(`native addon: built ${path.relative(process.cwd(), addonPath)}`);
+  return 0;
+}
+
+process.exitCode = main();

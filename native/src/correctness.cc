@@ -1,0 +1,65 @@
+#include "correctness.h"
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+namespace attn {
+namespace {
+
+double Ratio(double error_sum, double reference_sum) {
+  if (error_sum == 0) return 0.0;
+  if (reference_sum == 0) return std::numeric_limits<double>::infinity();
+  return std::sqrt(error_sum / reference_sum);
+}
+
+std::string Scientific(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2e", value);
+  return text;
+}
+
+}  // namespace
+
+void ErrorMeter::Add(const ReferenceRow& reference, const double* actual, const double* actual_lse) {
+  double error = 0.0;
+  double floor = 0.0;
+  double norm = 0.0;
+  for (size_t d = 0; d < reference.out.size(); ++d) {
+    const double expected = reference.out[d];
+    error += (actual[d] - expected) * (actual[d] - expected);
+    floor += (reference.rounded_out[d] - expected) * (reference.rounded_out[d] - expected);
+    norm += expected * expected;
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  ++rows_;
+  error_sum_ += error;
+  floor_sum_ += floor;
+  reference_sum_ += norm;
+  if (actual_lse == nullptr) return;
+  const double lse_error = *actual_lse == reference.lse ? 0.0 : std::fabs(*actual_lse - reference.lse);
+  // a NaN replaces any number and is replaced by none
+  if (!lse_error_.has_value() || std::isnan(lse_error) || lse_error > *lse_error_) lse_error_ = lse_error;
+}
+
+double ErrorMeter::RelError() const { return Ratio(error_sum_, reference_sum_); }
+
+double ErrorMeter::RoundingFloor() const { return Ratio(floor_sum_, reference_sum_); }
+
+std::optional<Reason> ErrorMeter::Problem() const {
+  if (rows_ == 0) return Reason{"nothingChecked", "No output row was compared with the reference."};
+  const double error = RelError();
+  const double limit = kMaxFloorRatio * RoundingFloor() + kRelErrorAllowance;
+  if (!(error <= limit)) {
+    return Reason{"relError", "The output differs from the float64 reference by " + Scientific(error) +
+                                  " of its norm over " + std::to_string(rows_) + " rows; rounding explains " +
+                                  Scientific(limit) + "."};
+  }
+  if (lse_error_.has_value() && !(*lse_error_ <= kMaxLseError)) {
+    return Reason{"lseError", "The log-sum-exp differs from the float64 reference by up to " +
+                                  Scientific(*lse_error_) + "; the limit is " + Scientific(kMaxLseError) + "."};
+  }
+  return std::nullopt;
+}
+
+}  // namespace attn

@@ -1,0 +1,146 @@
+#include "kernel_registry.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+namespace attn {
+namespace {
+
+namespace table {
+constexpr Op prefill = Op::kPrefill;
+constexpr Op decode = Op::kDecode;
+constexpr DType bf16 = DType::kBf16;
+constexpr DType fp16 = DType::kFp16;
+}  // namespace table
+
+/// CRC-32 of IEEE 802.3, as node:zlib computes it.
+uint32_t Crc32(const std::string& bytes) {
+  uint32_t crc = 0xFFFFFFFFu;
+  for (unsigned char byte : bytes) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (0xEDB88320u & (0u - (crc & 1u)));
+  }
+  return ~crc;
+}
+
+std::optional<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return std::nullopt;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+bool HasWord(const char* words, const std::string& word) {
+  std::istringstream stream(words);
+  for (std::string next; stream >> next;) {
+    if (next == word) return true;
+  }
+  return false;
+}
+
+KernelChoice Unsupported(const char* code, std::string text) {
+  return {nullptr, Reason{code, std::move(text)}};
+}
+
+}  // namespace
+
+const std::vector<KernelRow>& KernelTable() {
+  static const std::vector<KernelRow> rows = {
+#define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
+  {#name, table::op, table::dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group},
+#include "../kernels/kernel_table.def"
+#undef ATTN_KERNEL
+  };
+  return rows;
+}
+
+ModuleList ReadModuleList(const std::string& kernel_dir) {
+  ModuleList list;
+  const std::optional<std::string> text = kernel_dir.empty() ? std::nullopt : ReadFile(kernel_dir + "/modules.tsv");
+  if (!text.has_value()) {
+    list.status = {"kernelsMissing",
+                   "This build has no GPU kernels; build them with `npm run build:kernels` or install the linux-x64 "
+                   "package.",
+                   0};
+    return list;
+  }
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream cells(line);
+    KernelModule module;
+    std::string crc;
+    if (!(cells >> module.file >> module.target >> module.group >> module.min_driver_api_version >> crc)) {
+      list.modules.clear();
+      break;
+    }
+    module.crc32 = static_cast<uint32_t>(std::strtoul(crc.c_str(), nullptr, 16));
+    list.modules.push_back(module);
+  }
+  if (list.modules.empty()) {
+    list.status = {"kernelsInvalid", "modules.tsv in " + kernel_dir + " is damaged; build the kernels again.", 0};
+  }
+  return list;
+}
+
+ModuleImage ReadModule(const std::string& kernel_dir, const KernelModule& module) {
+  const std::optional<std::string> bytes = ReadFile(kernel_dir + "/" + module.file);
+  if (!bytes.has_value()) {
+    return {{"kernelsInvalid", "Kernel module " + module.file + " is missing; build the kernels again.", 0}, ""};
+  }
+  if (Crc32(*bytes) != module.crc32) {
+    return {{"kernelsInvalid", "Kernel module " + module.file + " is damaged; build the kernels again.", 0}, ""};
+  }
+  return {Status::Ok(), *bytes};
+}
+
+std::string TargetFor(const GpuLimits& gpu) {
+  if (gpu.major < 8) return "";
+  if (gpu.major == 8) return "sm_80";
+  if (gpu.major == 9) return "sm_90";
+  if (gpu.major == 12) return "sm_120";
+  return "ptx";
+}
+
+KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
+  const std::string target = TargetFor(gpu);
+  if (target.empty()) {
+    return Unsupported("noBf16Mma", "Compute capability " + std::to_string(gpu.major) + "." +
+                                        std::to_string(gpu.minor) +
+                                        " has no bf16 tensor-core instruction; the bundled kernels need 8.0 or newer.");
+  }
+  if (spec.op == Op::kMlaDecode) {
+    return Unsupported("noKernelMlaDecode", "There is no bundled MLA decode kernel yet.");
+  }
+  if (spec.kv_dtype != KvDType::kAuto) {
+    return Unsupported("noKernelFp8Kv", "The bundled kernels read 16-bit KV caches only; fp8 KV has no kernel yet.");
+  }
+  if (spec.head_dim_v != spec.head_dim) {
+    return Unsupported("noKernelHeadDimV", "The bundled kernels need headDimV equal to headDim; got " +
+                                               std::to_string(spec.head_dim) + " and " +
+                                               std::to_string(spec.head_dim_v) + ".");
+  }
+  int tile = 0;
+  for (const KernelRow& row : KernelTable()) {
+    if (row.op == spec.op && row.head_dim_tile >= spec.head_dim && (tile == 0 || row.head_dim_tile < tile)) {
+      tile = row.head_dim_tile;
+    }
+  }
+  int smallest = 0;
+  for (const KernelRow& row : KernelTable()) {
+    if (row.op != spec.op || row.dtype != spec.dtype || row.head_dim_tile != tile) continue;
+    if (!HasWord(row.targets, target)) continue;
+    if (row.shared_bytes <= gpu.shared_bytes_per_block) return {&row, std::nullopt};
+    if (smallest == 0 || row.shared_bytes < smallest) smallest = row.shared_bytes;
+  }
+  if (smallest == 0) {
+    return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) + ".");
+  }
+  return Unsupported("sharedMemory", "headDim " + std::to_string(spec.head_dim) + " needs " + std::to_string(smallest) +
+                                         " bytes of shared memory per block; this GPU grants " +
+                                         std::to_string(gpu.shared_bytes_per_block) + ".");
+}
+
+}  // namespace attn
