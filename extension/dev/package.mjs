@@ -30,17 +30,20 @@ export async function packageVsix(flavour, options) {
     PACKAGE_DIR,
     `attention-backend-diagnostics-${flavour === 'native' ? NATIVE_TARGET : 'universal'}.vsix`,
   );
-  await stageExtension(flavour, stageDir, options);
-  await rm(vsix, { force: true });
-  await createVSIX({
-    cwd: stageDir,
-    packagePath: vsix,
-    dependencies: false,
-    allowMissingRepository: true,
-    rewriteRelativeLinks: false,
-    ...(flavour === 'native' ? { target: NATIVE_TARGET } : {}),
-  });
-  await rm(stageDir, { recursive: true, force: true });
+  try {
+    await stageExtension(flavour, stageDir, options);
+    await rm(vsix, { force: true });
+    await createVSIX({
+      cwd: stageDir,
+      packagePath: vsix,
+      dependencies: false,
+      allowMissingRepository: true,
+      rewriteRelativeLinks: false,
+      ...(flavour === 'native' ? { target: NATIVE_TARGET } : {}),
+    });
+  } finally {
+    await rm(stageDir, { recursive: true, force: true });
+  }
   return vsix;
 }
 

@@ -34,6 +34,8 @@ export async function stageExtension(flavour, dir, { kernels = true } = {}) {
   // Of no use to who installs the extension, and npm's own words for "how to build this".
   for (const key of ['scripts', 'devDependencies', 'bin', 'private']) delete manifest[key];
   await writeFile(path.join(dir, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  // Everything laid out here ships; without this file the packager warns that nobody thought about it.
+  await writeFile(path.join(dir, '.vscodeignore'), '');
   if (flavour === 'native') {
     if (!existsSync(ADDON)) throw new Error('The native helper is not built: node native/build.mjs');
     await cp(ADDON, path.join(dir, 'native', 'attention_addon.node'));

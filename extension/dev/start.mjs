@@ -12,7 +12,7 @@
  * --without-native go on without a compiler: the extension then explains and does not measure
  */
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -134,7 +134,7 @@ async function openBrowserVscode(folder, kernels) {
   const vsix = await packageForHere(kernels);
   const install = await ensureVscodeServer((line) => console.log(line));
   const dataDir = path.join(cacheRoot(), 'vscode-data');
-  await rm(path.join(dataDir, 'server.log'), { force: true });
+  await seedUserSettings(dataDir);
   await installVsix(install, dataDir, vsix);
   const server = await startVscodeServer(install, {
     dataDir,
@@ -156,6 +156,18 @@ async function openBrowserVscode(folder, kernels) {
   if (ended === 'interrupted') return 0;
   console.error(`VS Code ended by itself; its log is ${server.logFile}`);
   return 1;
+}
+
+/**
+ * First start only: no welcome pages and no chat next to the panel. After that the file is the user's.
+ * @param {string} dataDir
+ */
+async function seedUserSettings(dataDir) {
+  const file = path.join(dataDir, 'data', 'User', 'settings.json');
+  if (existsSync(file)) return;
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  const settings = { 'workbench.startupEditor': 'none', 'workbench.secondarySideBar.defaultVisibility': 'hidden' };
+  await writeFile(file, `${JSON.stringify(settings, null, 2)}\n`, { mode: 0o600 });
 }
 
 /** Stays on one port where it can, because the browser keeps a user's settings per address. */
