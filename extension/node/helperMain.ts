@@ -139,6 +139,7 @@ async function fromNative<T>(call: string, deviceId: string, work: Promise<T>): 
     const { code, data } = caught as Error & { code?: unknown; data?: unknown };
     if (code === 'cancelled') throw new DiagError('cancelled', {}, caught);
     if (code === 'deviceNotFound') throw new DiagError('deviceNotFound', { asked: deviceId, present: [] }, caught);
+    if (code === 'kernelsMissing') throw new DiagError('kernelsMissing', {}, caught);
     const status = typeof data === 'object' && data !== null && 'number' in data ? data.number : null;
     throw new DiagError(
       'nativeFailure',

@@ -1,0 +1,79 @@
+/** `attn-diag compare`: did an upgrade, or another machine, change what works and how fast? */
+import { compareRows, isRegression, NOISE_SHARE, type RowComparison } from '../../core/benchStats';
+import { formatMs, formatPageSize, NOT_KNOWN, textTable } from '../../core/format';
+import type { ResultRow } from '../../core/attentionCase';
+import { readReportFile } from '../reportFile';
+import { EXIT, paint, type Command } from './io';
+import { readOptions, usage } from './options';
+
+export const compareCommand: Command = {
+  name: 'compare',
+  summary: 'two reports side by side; fails when something became slower or broke',
+  help: `usage: attn-diag compare BEFORE.json AFTER.json [options]
+
+Pairs rows of the same engine and case. A time counts as changed when its median moved by more than the noise share and
+the p10–p90 bands do not touch; rows disturbed by another process are not judged.
+
+  --noise PERCENT      noise share (default ${NOISE_SHARE * 100})
+  --json               print the comparison as JSON
+
+Exit codes: 0 no regression, 1 something is slower or broken, or a report cannot be read, 2 usage`,
+  async run(args, io) {
+    const { values, positionals } = readOptions(
+      args,
+      { noise: { type: 'string' }, json: { type: 'boolean', default: false } },
+      2,
+    );
+    const [beforeFile = '', afterFile = ''] = positionals;
+    const noisePercent = Number(values.noise ?? NOISE_SHARE * 100);
+    if (!(noisePercent >= 0 && noisePercent <= 100)) {
+      throw usage(`--noise takes a percentage from 0 to 100, not "${values.noise ?? ''}".`);
+    }
+    const [before, after] = await Promise.all([readReportFile(beforeFile), readReportFile(afterFile)]);
+    const comparisons = compareRows(before.rows, after.rows, noisePercent / 100);
+    const regressions = comparisons.filter((each) => isRegression(each.change)).length;
+    if (values.json) {
+      io.out(`${JSON.stringify({ noisePercent, regressions, comparisons }, null, 2)}\n`);
+    } else {
+      io.out(`${comparisonText(comparisons, io.columns)}\n`);
+      const verdict = regressions === 0 ? 'No regression.' : `${regressions} of ${comparisons.length} rows regressed.`;
+      io.out(`${paint(io, regressions === 0 ? 'good' : 'bad', verdict)}\n`);
+    }
+    return regressions === 0 ? EXIT.ok : EXIT.failed;
+  },
+};
+
+function comparisonText(comparisons: readonly RowComparison[], columns: number): string {
+  return textTable(
+    [
+      { title: 'engine' },
+      { title: 'case' },
+      { title: 'KV' },
+      { title: 'before', align: 'right' },
+      { title: 'after', align: 'right' },
+      { title: 'time', align: 'right' },
+      { title: 'change' },
+    ],
+    comparisons.flatMap((each) => {
+      const row = each.before ?? each.after;
+      if (row === null) return [];
+      return [
+        [
+          row.engine,
+          `${row.case.op} d${row.case.headDim} ${row.case.dtype}`,
+          formatPageSize(row.case.pageSize),
+          outcome(each.before),
+          outcome(each.after),
+          each.timeRatio === null ? NOT_KNOWN : `×${each.timeRatio.toFixed(2)}`,
+          each.change,
+        ],
+      ];
+    }),
+    columns,
+  );
+}
+
+function outcome(row: ResultRow | null): string {
+  if (row === null) return NOT_KNOWN;
+  return row.result.status === 'ok' ? formatMs(row.result.gpuMs?.median ?? null) : row.result.status;
+}

@@ -1,0 +1,83 @@
+/** Result rows as a text table, and what they mean for the exit code. */
+import type { ResultRow, ResultStatus } from '../../core/attentionCase';
+import {
+  formatMs,
+  formatPageSize,
+  formatPercent,
+  formatRate,
+  formatRelError,
+  formatTokens,
+  textTable,
+} from '../../core/format';
+import { EXIT, paint, type CliIo } from './io';
+
+/** Statuses that make a command fail. `unsupported` is an answer, `cancelled` was asked for. */
+const FAILED: ReadonlySet<ResultStatus> = new Set<ResultStatus>([
+  'wrong',
+  'failed',
+  'timeout',
+  'outOfMemory',
+  'crashed',
+]);
+
+/** The table, narrow enough for 80 columns: shape, time, rate, ceiling share, error, result with its reason. */
+export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
+  const table = textTable(
+    [
+      { title: 'case' },
+      { title: 'KV' },
+      { title: 'time', align: 'right' },
+      { title: 'rate', align: 'right' },
+      { title: 'ceiling', align: 'right' },
+      { title: 'rel.err', align: 'right' },
+      { title: 'result' },
+    ],
+    rows.map((row) => cells(row)),
+    io.columns,
+  );
+  return `${colourResults(table, io)}\n`;
+}
+
+function cells(row: ResultRow): string[] {
+  const { case: asked, result } = row;
+  const bandwidth = asked.op !== 'prefill';
+  const tokens = (lens: number | readonly number[]): string =>
+    typeof lens === 'number' ? formatTokens(lens) : `${lens.length}×`;
+  const shape = bandwidth
+    ? `${asked.op} d${asked.headDim} b${asked.batch} kv${tokens(asked.kvLens)}`
+    : `${asked.op} d${asked.headDim} q${tokens(asked.qLens)} kv${tokens(asked.kvLens)}`;
+  return [
+    shape,
+    asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize),
+    formatMs(result.gpuMs?.median ?? null),
+    bandwidth ? formatRate(result.tbps, 'TB/s') : formatRate(result.tflops, 'TFLOP/s'),
+    formatPercent(result.percentOfCeiling),
+    formatRelError(result.relError),
+    result.status === 'ok'
+      ? result.contended
+        ? 'ok, contended'
+        : 'ok'
+      : `${result.status}${result.reason === null ? '' : `: ${result.reason.text}`}`,
+  ];
+}
+
+function colourResults(table: string, io: CliIo): string {
+  return table
+    .replace(/ {2}(ok\b.*)$/gm, (_, text: string) => `  ${paint(io, 'good', text)}`)
+    .replace(
+      / {2}((?:wrong|failed|timeout|outOfMemory|crashed)\b.*)$/gm,
+      (_, text: string) => `  ${paint(io, 'bad', text)}`,
+    );
+}
+
+/** `14 ok, 2 unsupported`. */
+export function tally(rows: readonly ResultRow[]): string {
+  const counts = new Map<ResultStatus, number>();
+  for (const row of rows) counts.set(row.result.status, (counts.get(row.result.status) ?? 0) + 1);
+  return [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
+}
+
+/** 0 when no row failed, else 1. */
+export function exitCodeOf(rows: readonly ResultRow[]): number {
+  return rows.some((row) => FAILED.has(row.result.status)) ? EXIT.failed : EXIT.ok;
+}
