@@ -1,6 +1,41 @@
 #include "nvml.h"
 
 namespace attn {
+namespace {
+
+/// Names of nvmlReturn_t by value; NVML has texts but no function for names.
+constexpr const char* kReturnNames[] = {
+    "NVML_SUCCESS",
+    "NVML_ERROR_UNINITIALIZED",
+    "NVML_ERROR_INVALID_ARGUMENT",
+    "NVML_ERROR_NOT_SUPPORTED",
+    "NVML_ERROR_NO_PERMISSION",
+    "NVML_ERROR_ALREADY_INITIALIZED",
+    "NVML_ERROR_NOT_FOUND",
+    "NVML_ERROR_INSUFFICIENT_SIZE",
+    "NVML_ERROR_INSUFFICIENT_POWER",
+    "NVML_ERROR_DRIVER_NOT_LOADED",
+    "NVML_ERROR_TIMEOUT",
+    "NVML_ERROR_IRQ_ISSUE",
+    "NVML_ERROR_LIBRARY_NOT_FOUND",
+    "NVML_ERROR_FUNCTION_NOT_FOUND",
+    "NVML_ERROR_CORRUPTED_INFOROM",
+    "NVML_ERROR_GPU_IS_LOST",
+    "NVML_ERROR_RESET_REQUIRED",
+    "NVML_ERROR_OPERATING_SYSTEM",
+    "NVML_ERROR_LIB_RM_VERSION_MISMATCH",
+    "NVML_ERROR_IN_USE",
+    "NVML_ERROR_MEMORY",
+    "NVML_ERROR_NO_DATA",
+};
+
+std::string ReturnName(nvmlReturn result) {
+  constexpr int kCount = static_cast<int>(sizeof kReturnNames / sizeof kReturnNames[0]);
+  if (result >= 0 && result < kCount) return kReturnNames[result];
+  return "NVML_ERROR_" + std::to_string(result);
+}
+
+}  // namespace
 
 std::optional<Nvml> Nvml::Load(std::vector<LoadAttempt>* attempts) {
   const std::vector<std::string> paths =
@@ -51,7 +86,7 @@ Status Nvml::Describe(const char* call, nvmlReturn result) const {
   const char* text = nvmlErrorString(result);
   Status status;
   status.number = result;
-  status.code = "NVML_ERROR_" + std::to_string(result);
+  status.code = ReturnName(result);
   status.text = std::string(call) + ": " + (text != nullptr ? text : "a status this NVML has no text for");
   return status;
 }
