@@ -1,5 +1,5 @@
 // Writes wgmma.gen.cuh: `node generate_wgmma.mjs > wgmma.gen.cuh`. One struct per result width, as PTX has one spelling each.
-const WIDTHS = [32, 64, 80, 96, 112, 128, 160, 176, 192, 256];
+const WIDTHS = [32, 64, 80, 96, 112, 128, 144, 160, 176, 192, 256];
 
 function operands(first, count) {
   const lines = [];

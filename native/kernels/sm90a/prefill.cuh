@@ -3,8 +3,10 @@
  * warpgroups of 64 query rows each multiply with wgmma. README.md here draws the data flow.
  */
 #pragma once
-#include "prefill_params.h"
+#include "epilogue.cuh"
+#include "kv_stream.cuh"
 #include "softmax.cuh"
+#include "tiles.cuh"
 #include "wgmma.gen.cuh"
 
 namespace sm90 {
@@ -45,21 +47,6 @@ struct PrefillPlan {
   static_assert(SharedBytes <= 232448, "more shared memory than a Hopper block may have");
 };
 
-/** A ring position: one count of uses, which holds the stage and the parity of the phase it is in. */
-template <int Stages>
-struct RingPosition {
-  static_assert((Stages & (Stages - 1)) == 0, "stages must be a power of two");
-  u32 uses = 0;
-  __device__ __forceinline__ int stage() const { return uses % Stages; }
-  __device__ __forceinline__ u32 parity() const { return uses / Stages & 1; }
-  __device__ __forceinline__ void advance() { ++uses; }
-};
-
-/** One unit of work: `BlockM` query rows of one head of one sequence. */
-struct Tile {
-  int qBlock, head, sequence;
-};
-
 template <class Plan>
 struct Prefill {
   using Element = typename Plan::Element;
@@ -75,11 +62,10 @@ struct Prefill {
   __device__ __forceinline__ u32 kEmpty(int stage) const { return barrier(2 * Plan::Groups + Stages + stage); }
   __device__ __forceinline__ u32 vFull(int stage) const { return barrier(2 * Plan::Groups + 2 * Stages + stage); }
   __device__ __forceinline__ u32 vEmpty(int stage) const { return barrier(2 * Plan::Groups + 3 * Stages + stage); }
-  __device__ __forceinline__ u32 tileFull(int slot) const { return barrier(2 * Plan::Groups + 4 * Stages + slot); }
-  __device__ __forceinline__ u32 tileEmpty(int slot) const {
-    return barrier(2 * Plan::Groups + 4 * Stages + Plan::TileSlots + slot);
+  __device__ __forceinline__ TileQueue<Plan::TileSlots> tileQueue() const {
+    const int first = 2 * Plan::Groups + 4 * Stages;
+    return {barrier(first), barrier(first + Plan::TileSlots), shared + Plan::SlotOffset, {}};
   }
-  __device__ __forceinline__ u32 tileSlot(int slot) const { return shared + Plan::SlotOffset + 16 * slot; }
 
   __device__ __forceinline__ void initBarriers() const {
     for (int g = 0; g < Plan::Groups; ++g) {
@@ -92,139 +78,37 @@ struct Prefill {
       mbarrierInit(kEmpty(s), 4 * Plan::Groups);
       mbarrierInit(vEmpty(s), 4 * Plan::Groups);
     }
+    const TileQueue<Plan::TileSlots> queue = tileQueue();
     for (int s = 0; s < Plan::TileSlots; ++s) {
-      mbarrierInit(tileFull(s), 1);
-      mbarrierInit(tileEmpty(s), 4 * Plan::Groups + 2);
+      mbarrierInit(queue.full + 8 * s, 1);
+      mbarrierInit(queue.empty + 8 * s, 4 * Plan::Groups + 2);  // consumer warps and the two streaming warps
     }
     fenceMbarrierInit();
   }
 
-  // ---- order of the work --------------------------------------------------------------------------------------------
-
-  __device__ __forceinline__ int qBlocks() const { return (params.qLenMax + BlockM - 1) / BlockM; }
-
-  /**
-   * Tile number -> tile. Full attention: all row blocks of a head, then the next head, so that concurrent blocks share one
-   * head's K and V in L2. Causal: longest row blocks first (they finish together), within sections of heads that fit L2.
-   */
-  __device__ __forceinline__ Tile tileOf(int index) const {
-    const int blocks = qBlocks();
-    int block, headIndex;
-    if (params.causal) {
-      const int perSection = params.sectionHeads * blocks;
-      const int section = index / perSection;
-      const int firstHead = section * params.sectionHeads;
-      const int heads = min(params.sectionHeads, params.batch * params.qHeads - firstHead);
-      const int rest = index - section * perSection;
-      block = blocks - 1 - rest / heads;
-      headIndex = firstHead + rest % heads;
-    } else {
-      block = index % blocks;
-      headIndex = index / blocks;
-    }
-    return {block, headIndex % params.qHeads, headIndex / params.qHeads};
-  }
-
-  __device__ __forceinline__ int qLen(const Tile& tile) const {
-    return params.qStarts[tile.sequence + 1] - params.qStarts[tile.sequence];
-  }
-
-  /** Number of key blocks that the tile's rows can see. */
-  __device__ __forceinline__ int keyBlocks(const Tile& tile, int queries, int keys) const {
-    int visible = keys;
-    if (params.causal) visible = min(keys, min((tile.qBlock + 1) * BlockM, queries) + keys - queries);
-    return visible <= 0 ? 0 : (visible + BlockN - 1) / BlockN;
-  }
-
   // ---- producer warps: one hands out tiles and loads Q, one streams K, one streams V ----------------------------------
 
-  /** Takes tile numbers from the launch's counter, announces tiles to the other warps and loads their Q. One thread. */
-  __device__ __forceinline__ void schedule(const TensorMap& qMap) const {
-    const int total = qBlocks() * params.batch * params.qHeads;
-    RingPosition<Plan::TileSlots> slot;
-    int next;
-    for (int index = blockIdx.x; index < total; index = next) {
-      const int taken = static_cast<int>(atomicAdd(params.counter, 1u));
-      if (taken == total - 1) atomicExch(params.counter, 0u);  // the last request of this launch
-      next = taken + static_cast<int>(gridDim.x);
-      const Tile tile = tileOf(index);
-      if (tile.qBlock * BlockM >= qLen(tile)) continue;
-      announce(slot, make_uint4(tile.qBlock, tile.head, tile.sequence, 1));
-      // A Q slab turns over once per tile, as the slots' count does.
-      const u32 parity = slot.uses & 1;
-      const int token = params.qStarts[tile.sequence] + tile.qBlock * BlockM;
-      for (int g = 0; g < Plan::Groups; ++g) {
-        mbarrierWait(qEmpty(g), parity ^ 1);
-        mbarrierArriveExpect(qFull(g), Plan::QSlab);
+  __device__ __forceinline__ void loadQ(const TensorMap& map, const Tile& tile, u32 use) const {
+    const int token = params.qStarts[tile.sequence] + tile.qBlock * BlockM;
+    for (int g = 0; g < Plan::Groups; ++g) {
+      mbarrierWait(qEmpty(g), (use & 1) ^ 1);
+      mbarrierArriveExpect(qFull(g), Plan::QSlab);
 #pragma unroll
-        for (int c = 0; c < Plan::Chunks; ++c)
-          tmaLoad3d(shared + g * Plan::QSlab + c * Plan::QChunk, &qMap, qFull(g), 64 * c, token + 64 * g, tile.head);
-      }
-      slot.advance();
+      for (int c = 0; c < Plan::Chunks; ++c)
+        tmaLoad3d(shared + g * Plan::QSlab + c * Plan::QChunk, &map, qFull(g), 64 * c, token + 64 * g, tile.head);
     }
-    announce(slot, make_uint4(0, 0, 0, 0));
   }
 
-  __device__ __forceinline__ void announce(const RingPosition<Plan::TileSlots>& slot, uint4 work) const {
-    mbarrierWait(tileEmpty(slot.stage()), slot.parity() ^ 1);
-    sharedStore16(tileSlot(slot.stage()), work);
-    mbarrierArrive(tileFull(slot.stage()));
-  }
-
-  /** Receives the next tile; false = no more work. Whole warp. */
-  __device__ __forceinline__ bool receive(RingPosition<Plan::TileSlots>& slot, Tile& tile) const {
-    mbarrierWait(tileFull(slot.stage()), slot.parity());
-    const uint4 work = sharedLoad16(tileSlot(slot.stage()));
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrierArrive(tileEmpty(slot.stage()));
-    slot.advance();
-    tile = {static_cast<int>(work.x), static_cast<int>(work.y), static_cast<int>(work.z)};
-    return work.w != 0;
-  }
-
-  /** Page (or batch coordinate) of this lane's box of key block `block`; beyond the keys, the page that reads as zeros. */
-  __device__ __forceinline__ int pageOf(const Tile& tile, int block, int keys, int laneRow) const {
-    if (!params.pageTable) return tile.sequence * params.kvBatchStep;
-    const int token = block * BlockN + laneRow;
-    if (block < 0 || laneRow >= BlockN || token >= keys) return params.pageCount;
-    return params.pageTable[static_cast<long long>(tile.sequence) * params.pageTableStride + (token >> params.pageShift)];
-  }
-
-  /**
-   * Streams the K or the V blocks of every tile, last block first. Lane i of the warp brings box i (rows from i * boxRows)
-   * of every column chunk; with contiguous KV one box is the whole block. Page numbers are read one block ahead of their
-   * use: the look-up's latency would otherwise delay every load.
-   */
-  template <int ChunkCount, int StageBytes>
-  __device__ __forceinline__ void stream(const TensorMap& map, u32 ring, u32 full, u32 empty) const {
-    const int laneRow = threadIdx.x % 32 * params.boxRows;
+  /** Streams K or V, every tile's blocks from the last to the first. One warp. */
+  template <int ChunkCount>
+  __device__ __forceinline__ void stream(const TensorMap& map, int boxRows, u32 ring, u32 full, u32 empty) const {
+    TileQueue<Plan::TileSlots> queue = tileQueue();
     RingPosition<Stages> position;
-    RingPosition<Plan::TileSlots> slot;
     Tile tile;
-    while (receive(slot, tile)) {
-      const int keys = params.kvLens[tile.sequence];
-      const int kvHead = tile.head / (params.qHeads / params.kvHeads);
-      const int firstRow = params.pageTable ? 0 : params.kvStarts[tile.sequence];
-      const int rowMask = params.pageTable ? (1 << params.pageShift) - 1 : -1;
-      int block = keyBlocks(tile, qLen(tile), keys) - 1;
-      int page = pageOf(tile, block, keys, laneRow);
-      for (; block >= 0; --block) {
-        const int nextPage = pageOf(tile, block - 1, keys, laneRow);
-        const int stage = position.stage();
-        mbarrierWait(empty + 8 * stage, position.parity() ^ 1);
-        if (laneRow == 0) mbarrierArriveExpect(full + 8 * stage, ChunkCount * Plan::KVChunk);
-        __syncwarp();
-        if (laneRow < BlockN) {
-          const int row = firstRow + ((block * BlockN + laneRow) & rowMask);
-#pragma unroll
-          for (int c = 0; c < ChunkCount; ++c)
-            tmaLoad4d(ring + stage * StageBytes + c * Plan::KVChunk + laneRow * 128, &map, full + 8 * stage, 64 * c, row, kvHead,
-                      page);
-        }
-        __syncwarp();
-        position.advance();
-        page = nextPage;
-      }
+    while (queue.receive(tile)) {
+      const KvSource source(params, tile);
+      const int last = keyBlocks<BlockM, BlockN>(params, tile, queryCount(params, tile), source.keys) - 1;
+      streamBlocks<BlockN, 1, 1, ChunkCount>(map, source, last, boxRows, 0, ring, full, empty, position);
     }
   }
 
@@ -234,7 +118,8 @@ struct Prefill {
   using Output = float[Plan::DV / 2];
   using Packed = u32[BlockN / 4];
 
-  static __device__ __forceinline__ void issueScores(Scores& s, u64 q, u64 k) {
+  static __device__ __forceinline__ void issueScores(Scores& s, u64 qStart, u64 k) {
+    const u64 q = opaque(qStart);
     wgmmaFence();
 #pragma unroll
     for (int step = 0; step < Plan::D / 16; ++step) {
@@ -254,16 +139,6 @@ struct Prefill {
     wgmmaCommit();
   }
 
-  /** Zeroes the rows of a V block that lie beyond the sequence: what is there may be NaN, and 0 * NaN is NaN. */
-  __device__ __forceinline__ void zeroTail(u32 stage, int firstRow, int group) const {
-    const int thread = threadIdx.x % 128;
-    for (int c = 0; c < Plan::ChunksV; ++c)
-      for (int i = firstRow * 8 + thread; i < BlockN * 8; i += 128)
-        sharedStore16(stage + c * Plan::KVChunk + i * 16, make_uint4(0, 0, 0, 0));
-    fenceProxyAsync();
-    namedBarrierSync(8 + group, 128);
-  }
-
   __device__ __forceinline__ void consume(const TensorMap& oMap) const {
     const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128 - 1, 0);
     const int lane = threadIdx.x % 32;
@@ -273,15 +148,15 @@ struct Prefill {
     const u64 kDescriptor = matrixDescriptor(shared + Plan::KOffset, 16);
     const u64 vDescriptor = matrixDescriptor(shared + Plan::VOffset, Plan::KVChunk);
     RingPosition<Stages> k, v;
-    RingPosition<Plan::TileSlots> slot;
+    TileQueue<Plan::TileSlots> queue = tileQueue();
     u32 qParity = 0;
     if (Plan::PingPong && group == Plan::Groups - 1) namedBarrierArrive(1, 256);
 
     Tile tile;
-    while (receive(slot, tile)) {
-      const int queries = qLen(tile);
+    while (queue.receive(tile)) {
+      const int queries = queryCount(params, tile);
       const int keys = params.kvLens[tile.sequence];
-      const int blocks = keyBlocks(tile, queries, keys);
+      const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
       const int firstRow = tile.qBlock * BlockM + group * 64;                    // of this warpgroup
       const int threadRow = firstRow + warpInGroup * 16 + lane / 4;
       const int visibleFirst = params.causal ? min(keys, firstRow + 1 + keys - queries) : keys;
@@ -305,7 +180,7 @@ struct Prefill {
         int j = blocks - 1;
         if (blocks * BlockN > keys) {
           mbarrierWait(vFull(v.stage()), v.parity());
-          zeroTail(shared + Plan::VOffset + v.stage() * Plan::VStage, keys - j * BlockN, group);
+          zeroRows(shared + Plan::VOffset + v.stage() * Plan::VStage, Plan::ChunksV, keys - j * BlockN, BlockN, 8 + group);
         }
         if constexpr (Plan::Overlap) {
           mbarrierWait(kFull(k.stage()), k.parity());
@@ -379,77 +254,23 @@ struct Prefill {
       } else if (Plan::OwnO && lane == 0) {
         mbarrierArrive(qEmpty(group));
       }
-      writeTile(oMap, o, rows, tile, queries, group, warpInGroup, lane, threadRow);
+      float inverse[2];
+      finishRows(params, rows, tile, threadRow, queries, inverse);
+      scaleRows(o, inverse);
+      if constexpr (Plan::OwnO) {
+        if (lane == 0) bulkWaitRead();  // this warp's previous tile has left
+        __syncwarp();
+      } else {
+        namedBarrierSync(8 + group, 128);  // all four warps are done with the Q rows that O now overwrites
+      }
+      const u32 staging = Plan::OwnO ? shared + Plan::OOffset + group * Plan::OSlab : slab;
+      writeStrip<Element, Plan::DV>(oMap, params, o, tile, queries, threadRow - lane / 4, 0, staging + warpInGroup * 2048);
       if (!Plan::OwnO && lane == 0) {
         bulkWaitRead();
         mbarrierArrive(qEmpty(group));
       }
     }
     if (lane == 0) bulkWait();
-  }
-
-  template <bool Value>
-  struct Constant {
-    static constexpr bool value = Value;
-  };
-
-  /** Normalises, stages 16 rows per warp in shared memory and stores them: by TMA when all 16 exist, else row by row. */
-  __device__ __forceinline__ void writeTile(const TensorMap& oMap, Output& o, const RowState& rows, const Tile& tile, int queries,
-                                            int group, int warpInGroup, int lane, int threadRow) const {
-    float inverse[2];
-    const long long token0 = params.qStarts[tile.sequence];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float sum = quadSum(rows.sum[r]);
-      inverse[r] = sum > 0.f ? 1.f / sum : 0.f;
-      const int row = threadRow + 8 * r;
-      if (params.lse && lane % 4 == 0 && row < queries)
-        params.lse[(token0 + row) * params.lseTokenStride + tile.head * params.lseHeadStride] =
-            sum > 0.f ? (rows.max[r] + __log2f(sum)) * 0.69314718056f : minusInfinity();
-    }
-    scaleRows(o, inverse);
-
-    const u32 staging = shared + Plan::OOffset + group * (Plan::OwnO ? Plan::OSlab : Plan::QSlab) + warpInGroup * 2048;
-    if constexpr (Plan::OwnO) {
-      if (lane == 0) bulkWaitRead();  // this warp's previous tile has left
-      __syncwarp();
-    } else {
-      namedBarrierSync(8 + group, 128);  // all four warps are done with the Q rows this overwrites
-    }
-    const int row = lane % 8 + 8 * ((lane / 8) % 2);
-#pragma unroll
-    for (int i = 0; i < Plan::DV / 16; ++i) {
-      const int chunk = i / 4, column16 = (i % 4) * 2 + lane / 16;
-      storeMatrix4(staging + chunk * Plan::QChunk + row * 128 + ((column16 ^ (row % 8)) << 4),
-                   Element::pack(o[8 * i], o[8 * i + 1]), Element::pack(o[8 * i + 2], o[8 * i + 3]),
-                   Element::pack(o[8 * i + 4], o[8 * i + 5]), Element::pack(o[8 * i + 6], o[8 * i + 7]));
-    }
-    const int warpRow = threadRow - lane / 4;
-    if (warpRow + 16 <= queries) {
-      fenceProxyAsync();
-      __syncwarp();
-      if (lane == 0) {
-#pragma unroll
-        for (int c = 0; c < Plan::ChunksV; ++c)
-          tmaStore3d(&oMap, staging + c * Plan::QChunk, 64 * c, static_cast<int>(token0) + warpRow, tile.head);
-        bulkCommit();
-      }
-    } else {
-      __syncwarp();
-      char* out = static_cast<char*>(params.out);
-      constexpr int Vectors = Plan::ChunksV * 8;
-      for (int i = lane; i < 16 * Vectors; i += 32) {
-        const int r = i / Vectors, vector = i % Vectors;
-        if (warpRow + r < queries && vector * 8 < params.headDimV) {
-          const uint4 value = sharedLoad16(staging + (vector / 8) * Plan::QChunk + r * 128 + (((vector % 8) ^ (r % 8)) << 4));
-          const long long element =
-              (token0 + warpRow + r) * params.outTokenStride + tile.head * params.outHeadStride + vector * 8;
-          *reinterpret_cast<uint4*>(out + element * 2) = value;
-        }
-      }
-      fenceProxyAsync();  // the next user of this memory may be TMA
-      __syncwarp();
-    }
   }
 
   static __device__ __forceinline__ void run(const TensorMap& qMap, const TensorMap& kMap, const TensorMap& vMap,
@@ -468,11 +289,10 @@ struct Prefill {
     if (threadIdx.x < 128) {
       registersDecrease<Plan::ProducerRegisters>();
       const int warp = threadIdx.x / 32;
-      if (threadIdx.x == 0) self.schedule(qMap);
-      if (warp == 1)
-        self.template stream<Plan::Chunks, Plan::KStage>(kMap, self.shared + Plan::KOffset, self.kFull(0), self.kEmpty(0));
-      if (warp == 2)
-        self.template stream<Plan::ChunksV, Plan::VStage>(vMap, self.shared + Plan::VOffset, self.vFull(0), self.vEmpty(0));
+      if (threadIdx.x == 0)
+        self.tileQueue().template distribute<BlockM>(params, [&](const Tile& tile, u32 use) { self.loadQ(qMap, tile, use); });
+      if (warp == 1) self.template stream<Plan::Chunks>(kMap, params.boxRows, self.shared + Plan::KOffset, self.kFull(0), self.kEmpty(0));
+      if (warp == 2) self.template stream<Plan::ChunksV>(vMap, params.boxRowsV, self.shared + Plan::VOffset, self.vFull(0), self.vEmpty(0));
     } else {
       registersIncrease<Plan::ConsumerRegisters>();
       self.consume(oMap);

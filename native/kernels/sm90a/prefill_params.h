@@ -26,7 +26,8 @@ struct PrefillParams {
   int pageTableStride;
   int pageShift;        // log2(page size)
   int pageCount;        // pages in the pool: the page index that reads as zeros
-  int boxRows;          // rows per TMA box of K and V: the tile when contiguous, else a divisor of the page and the tile
+  int boxRows;          // rows per TMA box of K: the stage's rows when contiguous, else a divisor of them and of the page
+  int boxRowsV;         // the same for V, whose stages may be shorter
   int kvBatchStep;      // contiguous: sequence b is at coordinate b * kvBatchStep of the maps' last dimension
   int sectionHeads;     // query heads whose K and V share the L2 cache (order of causal tiles), >= 1
 };

@@ -118,6 +118,12 @@ __device__ __forceinline__ u64 matrixDescriptor(u32 address, u32 leadingBytes) {
          static_cast<u64>((address & 0x3ffff) >> 4);
 }
 
+/** Hides where a descriptor comes from, so that sums with it are not kept in registers across a loop. No instruction. */
+__device__ __forceinline__ u64 opaque(u64 descriptor) {
+  asm volatile("" : "+l"(descriptor));
+  return descriptor;
+}
+
 // ---- registers, barriers, small arithmetic -------------------------------------------------------------------------
 
 /** Gives registers of this warpgroup back. (9.7.19.5 setmaxnreg) */
@@ -158,6 +164,15 @@ __device__ __forceinline__ uint4 sharedLoad16(u32 address) {
   uint4 v;
   asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
   return v;
+}
+
+__device__ __forceinline__ void sharedStoreFloat(u32 address, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
+}
+__device__ __forceinline__ float sharedLoadFloat(u32 address) {
+  float value;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+  return value;
 }
 
 /** Element types: how two floats become one packed register. (9.7.9.22 cvt) */

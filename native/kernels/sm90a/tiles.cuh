@@ -1,0 +1,114 @@
+/** Work distribution: the order of the tiles, and the small queue through which one thread hands them to all warps. */
+#pragma once
+#include "prefill_params.h"
+#include "ptx.cuh"
+
+namespace sm90 {
+
+/** A ring position: one count of uses, which holds the stage and the parity of the phase it is in. */
+template <int Stages>
+struct RingPosition {
+  static_assert((Stages & (Stages - 1)) == 0, "stages must be a power of two");
+  u32 uses = 0;
+  __device__ __forceinline__ int stage() const { return uses % Stages; }
+  __device__ __forceinline__ u32 parity() const { return uses / Stages & 1; }
+  __device__ __forceinline__ void advance() { ++uses; }
+};
+
+/** One unit of work: a block of query rows of one head of one sequence. */
+struct Tile {
+  int qBlock, head, sequence;
+};
+
+__device__ __forceinline__ int queryCount(const PrefillParams& params, const Tile& tile) {
+  return params.qStarts[tile.sequence + 1] - params.qStarts[tile.sequence];
+}
+
+/** A compile-time flag that a lambda can take as an argument. */
+template <bool Value>
+struct Constant {
+  static constexpr bool value = Value;
+};
+
+template <int BlockM>
+__device__ __forceinline__ int queryBlocks(const PrefillParams& params) {
+  return (params.qLenMax + BlockM - 1) / BlockM;
+}
+
+/**
+ * Tile number -> tile. Full attention: all row blocks of a head, then the next head, so that concurrent blocks share one
+ * head's K and V in L2. Causal: longest row blocks first (they finish together), within sections of heads that fit L2.
+ */
+template <int BlockM>
+__device__ __forceinline__ Tile tileOf(const PrefillParams& params, int index) {
+  const int blocks = queryBlocks<BlockM>(params);
+  int block, headIndex;
+  if (params.causal) {
+    const int perSection = params.sectionHeads * blocks;
+    const int section = index / perSection;
+    const int firstHead = section * params.sectionHeads;
+    const int heads = min(params.sectionHeads, params.batch * params.qHeads - firstHead);
+    const int rest = index - section * perSection;
+    block = blocks - 1 - rest / heads;
+    headIndex = firstHead + rest % heads;
+  } else {
+    block = index % blocks;
+    headIndex = index / blocks;
+  }
+  return {block, headIndex % params.qHeads, headIndex / params.qHeads};
+}
+
+/** Number of key blocks that the tile's rows can see. */
+template <int BlockM, int BlockN>
+__device__ __forceinline__ int keyBlocks(const PrefillParams& params, const Tile& tile, int queries, int keys) {
+  int visible = keys;
+  if (params.causal) visible = min(keys, min((tile.qBlock + 1) * BlockM, queries) + keys - queries);
+  return visible <= 0 ? 0 : (visible + BlockN - 1) / BlockN;
+}
+
+/** Ring of announced tiles in shared memory: `Slots` times 16 bytes and a full and an empty barrier each. */
+template <int Slots>
+struct TileQueue {
+  u32 full, empty, slots;
+  RingPosition<Slots> position;
+
+  __device__ __forceinline__ void announce(const Tile& tile, bool live) {
+    mbarrierWait(empty + 8 * position.stage(), position.parity() ^ 1);
+    sharedStore16(slots + 16 * position.stage(), make_uint4(tile.qBlock, tile.head, tile.sequence, live));
+    mbarrierArrive(full + 8 * position.stage());
+  }
+
+  /** Receives the next tile; false = no more work. Whole warp. */
+  __device__ __forceinline__ bool receive(Tile& tile) {
+    mbarrierWait(full + 8 * position.stage(), position.parity());
+    const uint4 work = sharedLoad16(slots + 16 * position.stage());
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrierArrive(empty + 8 * position.stage());
+    position.advance();
+    tile = {static_cast<int>(work.x), static_cast<int>(work.y), static_cast<int>(work.z)};
+    return work.w != 0;
+  }
+
+  /**
+   * Takes tile numbers from the launch's counter, announces each tile that has rows and calls `load(tile, use)` for it,
+   * where `use` counts announced tiles. One thread of the block. The last request of the launch zeroes the counter.
+   */
+  template <int BlockM, class LoadQ>
+  __device__ __forceinline__ void distribute(const PrefillParams& params, LoadQ load) {
+    const int total = queryBlocks<BlockM>(params) * params.batch * params.qHeads;
+    int next;
+    for (int index = blockIdx.x; index < total; index = next) {
+      const int taken = static_cast<int>(atomicAdd(params.counter, 1u));
+      if (taken == total - 1) atomicExch(params.counter, 0u);
+      next = taken + static_cast<int>(gridDim.x);
+      const Tile tile = tileOf<BlockM>(params, index);
+      if (tile.qBlock * BlockM >= queryCount(params, tile)) continue;
+      announce(tile, true);
+      load(tile, position.uses);
+      position.advance();
+    }
+    announce(Tile{0, 0, 0}, false);
+  }
+};
+
+}  // namespace sm90
