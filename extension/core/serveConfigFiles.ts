@@ -1,0 +1,130 @@
+/**
+ * Dockerfiles and VS Code's JSON files (launch.json, tasks.json): where they keep commands and variables.
+ */
+import type { Node } from 'jsonc-parser';
+import { findNodeAtLocation, getNodeValue, parseTree } from 'jsonc-parser';
+import type { ServeFindings } from './serveConfigArgs';
+import { addEnv, isSelectionOption, readArguments, readAssignment } from './serveConfigArgs';
+import { readCommand, readShell, shellCommands } from './serveConfigShell';
+import type { SourceFile, Word } from './serveConfigSource';
+import { isNestedTooDeeply, plainWord } from './serveConfigSource';
+
+/** A JSON string as a word; characters have a place when the string has no escapes. `shift` moves into the whole file. */
+function jsonWord(file: SourceFile, node: Node, shift = 0): Word {
+  const value = String(getNodeValue(node));
+  const start = node.offset + shift;
+  const end = start + node.length;
+  const dynamic = /\$\{/.test(value);
+  if (file.text.slice(start + 1, end - 1) !== value) return { value, start, end, offsets: null, dynamic };
+  return { ...plainWord(value, start + 1), start, end, dynamic };
+}
+
+function stringItems(node: Node | undefined): Node[] {
+  return (node?.children ?? []).filter((child) => child.type === 'string');
+}
+
+/** Reads one entry of launch.json (`program`/`module`, `args`, `env`) or tasks.json (`command`, `args`, `options.env`). */
+function readJsonEntry(node: Node, file: SourceFile, findings: ServeFindings): void {
+  const at = (...path: string[]): Node | undefined => findNodeAtLocation(node, path);
+  const module = at('module');
+  const head = [at('program'), at('command')].filter((part): part is Node => part?.type === 'string');
+  const args = at('args');
+  const words = [
+    ...head.map((part) => jsonWord(file, part)),
+    ...(args?.type === 'array' ? stringItems(args).map((item) => jsonWord(file, item)) : []),
+  ];
+  const startsVllm = module?.type === 'string' && /^vllm(\.|$)/.test(String(getNodeValue(module)));
+  if (startsVllm) readArguments(words, file, findings);
+  else readCommand(words, file, findings);
+  // A task's command, and a launch entry's args, may be one shell line.
+  for (const line of [at('command'), args].filter((part) => part?.type === 'string')) {
+    if (line === undefined || !/\s/.test(String(getNodeValue(line)))) continue;
+    const word = jsonWord(file, line);
+    if (word.offsets !== null) readShell(file, word.start + 1, word.end - 1, findings);
+  }
+  for (const env of [at('env'), at('options', 'env')]) {
+    for (const property of env?.type === 'object' ? (env.children ?? []) : []) {
+      const [key, value] = property.children ?? [];
+      if (key === undefined || value === undefined) continue;
+      const word = value.type === 'string' ? jsonWord(file, value) : null;
+      const text = word === null || word.dynamic ? null : word.value;
+      addEnv(String(getNodeValue(key)), text, file.range(value.offset, value.offset + value.length), findings);
+    }
+  }
+}
+
+/** Reads launch.json or tasks.json, comments and trailing commas allowed as VS Code does. */
+export function readEditorJson(file: SourceFile, findings: ServeFindings): void {
+  if (isNestedTooDeeply(file.text)) {
+    const range = file.range(0, file.text.length);
+    findings.problems.push({ code: 'syntax', severity: 'error', text: 'This JSON is nested too deeply.', range });
+    return;
+  }
+  const errors: { offset: number; length: number; error: number }[] = [];
+  const tree = parseTree(file.text, errors, { allowTrailingComma: true });
+  const first = errors[0];
+  if (tree === undefined || first !== undefined) {
+    const start = first?.offset ?? 0;
+    const range = file.range(start, start + (first?.length ?? 0));
+    findings.problems.push({ code: 'syntax', severity: 'error', text: 'This is not valid JSON.', range });
+    return;
+  }
+  for (const key of ['configurations', 'tasks']) {
+    const list = findNodeAtLocation(tree, [key]);
+    for (const entry of list?.type === 'array' ? (list.children ?? []) : []) {
+      if (entry.type === 'object') readJsonEntry(entry, file, findings);
+    }
+  }
+}
+
+/** Reads a Dockerfile: ENV, RUN, ENTRYPOINT and CMD (the last of each counts, the latter two are joined). */
+export function readDockerfile(file: SourceFile, findings: ServeFindings): void {
+  const { text } = file;
+  const instruction = /^[ \t]*([A-Za-z]+)[ \t]+/gm;
+  const last = new Map<string, readonly Word[]>();
+  for (let match = instruction.exec(text); match !== null; match = instruction.exec(text)) {
+    const name = match[1]?.toUpperCase() ?? '';
+    const start = instruction.lastIndex;
+    const end = endOfInstruction(text, start);
+    instruction.lastIndex = end;
+    if (name === 'ENV') readDockerEnv(file, start, end, findings);
+    else if (name === 'RUN') readShell(file, start, end, findings);
+    else if (name === 'CMD' || name === 'ENTRYPOINT') last.set(name, dockerWords(file, start, end, findings));
+    else if (name === 'FROM') last.clear();
+  }
+  const words = [...(last.get('ENTRYPOINT') ?? []), ...(last.get('CMD') ?? [])];
+  if (words.some((word) => isSelectionOption(word.value))) readCommand(words, file, findings);
+}
+
+/** An instruction goes on over lines that end in a backslash; comment lines in between do not end it. */
+function endOfInstruction(text: string, start: number): number {
+  for (let at = start; at < text.length;) {
+    const newline = text.indexOf('\n', at);
+    if (newline === -1) return text.length;
+    const line = text.slice(at, newline).trimEnd();
+    if (!line.endsWith('\\') && !(at > start && /^\s*#/.test(line))) return newline;
+    at = newline + 1;
+  }
+  return text.length;
+}
+
+/** `ENV A=1 B=2`, or the old `ENV A value`. */
+function readDockerEnv(file: SourceFile, start: number, end: number, findings: ServeFindings): void {
+  const [words] = shellCommands(file, start, end, findings);
+  const [first, second] = words ?? [];
+  if (first !== undefined && !first.value.includes('=') && second !== undefined) {
+    addEnv(first.value, second.dynamic ? null : second.value, file.range(first.start, second.end), findings);
+    return;
+  }
+  for (const word of words ?? []) readAssignment(word, file, findings);
+}
+
+/** Words of the exec form (`["vllm", "serve"]`) or of the shell form. */
+function dockerWords(file: SourceFile, start: number, end: number, findings: ServeFindings): readonly Word[] {
+  const text = file.text.slice(start, end);
+  if (text.trimStart().startsWith('[') && !isNestedTooDeeply(text)) {
+    const tree = parseTree(text, [], { allowTrailingComma: false });
+    if (tree?.type === 'array') return stringItems(tree).map((item) => jsonWord(file, item, start));
+  }
+  return shellCommands(file, start, end, findings).flat();
+}
