@@ -1,0 +1,28 @@
+/** First file of the suite by name: nothing has been asked of the extension yet. */
+import assert from 'node:assert/strict';
+import * as vscode from 'vscode';
+import { activated, EXTENSION_ID, helperPids } from '../support';
+
+/** Far above the budget of 50 ms, which is a figure to record: a loaded machine must not fail this. */
+const ACTIVATION_CEILING_MS = 500;
+
+describe('activation', () => {
+  it('starts no process', async () => {
+    await activated();
+    assert.equal(vscode.extensions.getExtension(EXTENSION_ID)?.isActive, true);
+    assert.deepEqual(helperPids(), []);
+  });
+
+  it('is quick', async () => {
+    const { activationMs } = await activated();
+    console.log(`[test] activation took ${activationMs.toFixed(1)} ms`);
+    assert.ok(activationMs > 0 && activationMs < ACTIVATION_CEILING_MS, `${activationMs} ms`);
+  });
+
+  it('says in the status bar that nothing was probed', async () => {
+    const model = (await activated()).statusBar();
+    assert.equal(model.probed, false);
+    assert.match(model.text, /not probed/);
+    assert.match(model.accessibilityLabel, /has not been probed/);
+  });
+});

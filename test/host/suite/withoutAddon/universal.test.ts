@@ -1,0 +1,35 @@
+/** The universal package: no addon and no kernels in it. */
+import assert from 'node:assert/strict';
+import * as vscode from 'vscode';
+import { activated, helperPids, SECTION, until } from '../support';
+
+describe('the package without native parts', () => {
+  it('says why nothing can be measured, and starts nothing for it', async () => {
+    const api = await activated();
+    const { measureBlocked } = api.state().capabilities;
+    assert.ok(measureBlocked !== null);
+    assert.match(measureBlocked, /no native helper/);
+    await vscode.commands.executeCommand(`${SECTION}.openPanel`);
+    const model = await until('a snapshot', () => api.lastPanelModel());
+    assert.ok(JSON.stringify(model).includes(measureBlocked), 'the panel does not say it');
+  });
+
+  it('still answers the declared question for any SM family', async () => {
+    const api = await activated();
+    await vscode.commands.executeCommand(`${SECTION}.openPanel`);
+    api.receiveFromPanel({ type: 'setWhatIfFamily', capability: [9, 0] });
+    const derived = await until(
+      'the answer of the rules',
+      () => api.state().derived.status === 'ready' && api.state().derived,
+    );
+    assert.ok(derived.status === 'ready' && derived.value.flagOff.cells.length > 0);
+    assert.deepEqual(derived.value.capability, [9, 0]);
+  });
+
+  it('refuses a run with that sentence instead of failing', async () => {
+    const api = await activated();
+    await vscode.commands.executeCommand(`${SECTION}.runKernels`);
+    assert.notEqual(api.state().run.kind, 'running');
+    assert.deepEqual(helperPids(), []);
+  });
+});
