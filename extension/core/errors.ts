@@ -136,7 +136,7 @@ export class DiagError<C extends DiagErrorCode = DiagErrorCode> extends Error {
 
   /** Anything caught, as a `DiagError`: unknown things become `internal`. */
   static from(error: unknown): DiagError {
-    if (error instanceof DiagError) return error;
+    if (error instanceof DiagError) return error as DiagError;
     return new DiagError('internal', { problem: error instanceof Error ? error.message : String(error) }, error);
   }
 }

@@ -13,7 +13,7 @@ function summary(report: Report): string {
   const devices = (report.facts?.devices ?? []).filter((device) => deviceIds.has(device.id));
   const names = devices.map((device) => device.name).join(', ') || 'unknown device';
   const day = new Date(report.createdAtMs).toISOString().slice(0, 10);
-  const driver = report.facts?.driverVersion;
+  const driver = report.facts?.driverVersion ?? null;
   const hash = report.facts?.kernelBuild?.hash;
   const ceilings = report.ceilings
     .filter((each) => deviceIds.has(each.deviceId))
@@ -26,7 +26,7 @@ function summary(report: Report): string {
     .filter((each) => each !== '');
   return [
     `Measured on ${names}`,
-    ...(driver == null ? [] : [`driver ${driver}`]),
+    ...(driver === null ? [] : [`driver ${driver}`]),
     day,
     ...(hash === undefined ? [] : [`kernels \`${hash.slice(0, 12)}\``]),
     ...(ceilings.length === 0 ? [] : [`measured ceilings: ${ceilings.join('; ')}`]),

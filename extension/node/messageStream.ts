@@ -75,9 +75,9 @@ export function readMessages(
       pendingLength = 0;
       text = text.slice(end + 1);
       if (line === '') continue;
-      const message = parse(line);
-      if (message instanceof DiagError) return fail(message);
-      hear(message);
+      const parsed = parse(line);
+      if (parsed.error !== null) return fail(parsed.error);
+      hear(parsed.message);
       if (faulted) return;
     }
     pieces.push(text);
@@ -86,11 +86,12 @@ export function readMessages(
   });
 }
 
-function parse(line: string): unknown {
+function parse(line: string): { readonly message: unknown; readonly error: DiagError | null } {
   try {
-    return JSON.parse(line) as unknown;
+    return { message: JSON.parse(line) as unknown, error: null };
   } catch {
     const shown = JSON.stringify(line.length > 60 ? `${line.slice(0, 60)}…` : line);
-    return new DiagError('invalidMessage', { where: 'helper channel', problem: `not a message: ${shown}` });
+    const error = new DiagError('invalidMessage', { where: 'helper channel', problem: `not a message: ${shown}` });
+    return { message: null, error };
   }
 }

@@ -6,7 +6,7 @@
  */
 import * as v from 'valibot';
 import { CancelSource, onCancel, type CancelSignal, type Clock } from '../core/async';
-import { DiagError, isDiagErrorCode, type DiagErrorCode, type DiagErrorData } from '../core/errors';
+import { DiagError, isDiagErrorCode, type DiagErrorCode } from '../core/errors';
 import type { Logger } from '../core/logger';
 import { firstIssue } from '../core/schemaIssue';
 
@@ -34,7 +34,7 @@ export interface RpcEvent<Body> {
 export interface RpcHandlerContext<Progress> {
   /** Aborts when the other side cancels or the connection closes. */
   readonly signal: CancelSignal;
-  progress(body: Progress): void;
+  readonly progress: (body: Progress) => void;
 }
 
 /** How one request is made. */
@@ -302,7 +302,7 @@ function fromWire(wire: v.InferOutput<typeof wireErrorSchema>): DiagError {
   if (!isDiagErrorCode(wire.code) || typeof wire.data !== 'object' || wire.data === null) {
     return new DiagError('internal', { problem: `the other process reported ${wire.code}` });
   }
-  return new DiagError<DiagErrorCode>(wire.code, wire.data as DiagErrorData[DiagErrorCode]);
+  return new DiagError<DiagErrorCode>(wire.code, wire.data);
 }
 
 function invalidMessage(

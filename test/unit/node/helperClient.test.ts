@@ -29,7 +29,7 @@ const fastSeconds: Clock = {
 interface Fixture {
   readonly client: HelperClient;
   /** Process ids of all helpers started so far. */
-  starts(): Promise<number[]>;
+  readonly starts: () => Promise<number[]>;
 }
 
 function fixture(
