@@ -79,7 +79,7 @@ export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource
   visit(document, {
     Node: (_key, node) => {
       if (!isAlias(node) && (node as { anchor?: string }).anchor === undefined) return undefined;
-      anchor = node as Node;
+      anchor = node;
       return visit.BREAK;
     },
   });
@@ -95,10 +95,17 @@ export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource
   return { document, root: document.contents };
 }
 
+/** A scalar's text; YAML scalars are strings, numbers, booleans, null or (YAML 1.1) dates. */
+function scalarText(value: unknown): string {
+  if (value instanceof Date) return value.toISOString();
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : '';
+}
+
 /** A scalar as a word; characters have a place when nothing in it is escaped or folded. */
 function scalarWord(file: SourceFile, node: Scalar): Word {
   const [start, end] = nodeSpan(node);
-  const value = node.value === null || node.value === undefined ? '' : String(node.value);
+  const value = scalarText(node.value);
   const source = file.text.slice(start, end);
   if (source === value) return plainWord(value, start);
   if (source.slice(1, -1) === value) return { ...plainWord(value, start + 1), start, end };
@@ -108,7 +115,7 @@ function scalarWord(file: SourceFile, node: Scalar): Word {
 /** Text of a scalar as Python's `str` gives it to the argument parser. */
 function pythonText(value: unknown): string {
   if (value === null || value === undefined) return 'None';
-  return value === true ? 'True' : value === false ? 'False' : String(value);
+  return value === true ? 'True' : value === false ? 'False' : scalarText(value);
 }
 
 /** Settings below a nested mapping, one per leaf that is a setting of its own. */
@@ -127,7 +134,7 @@ function mappingFields(file: SourceFile, map: YAMLMap<unknown, unknown>, name: s
 /** Reads a vLLM config file: each key is an option without its dashes. */
 export function readVllmYaml(file: SourceFile, findings: ServeFindings): void {
   const source = parseYaml(file, findings);
-  if (source?.root == null) return;
+  if (source === null || source.root === null) return;
   const collector = new OptionCollector();
   for (const pair of source.root.items) {
     if (!isScalar(pair.key)) continue;

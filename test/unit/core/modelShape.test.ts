@@ -30,7 +30,7 @@ function summary(group: LayerGroup): string {
     ...(group.softcap === 0 ? [] : [`cap${group.softcap}`]),
     ...(group.alibi ? ['alibi'] : []),
     ...(group.mmPrefix ? ['mmPrefix'] : []),
-    ...(group.mla?.indexTopk == null ? [] : [`topk${group.mla.indexTopk}`]),
+    ...(typeof group.mla?.indexTopk === 'number' ? [`topk${group.mla.indexTopk}`] : []),
     ...(group.attnType === 'decoder' ? [] : [group.attnType]),
   ].join(' ');
 }
