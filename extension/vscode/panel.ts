@@ -93,7 +93,7 @@ export class PanelController implements vscode.Disposable {
       localResourceRoots: panelResourceRoots(this.#extensionUri),
     };
     this.#panelListeners = vscode.Disposable.from(
-      panel.webview.onDidReceiveMessage((message: unknown) => this.#receive(message)),
+      panel.webview.onDidReceiveMessage((message: unknown) => this.receive(message)),
       panel.onDidChangeViewState(() => {
         if (panel.visible) this.#schedule();
         else this.#clearTimer();
@@ -112,8 +112,11 @@ export class PanelController implements vscode.Disposable {
     this.#clearTimer();
   }
 
-  /** The page is not trusted: what does not parse is logged and dropped. */
-  #receive(message: unknown): void {
+  /**
+   * What the page posts (and what in-host tests post in its place). The page is not trusted: what does not parse is logged
+   * and dropped.
+   */
+  receive(message: unknown): void {
     const parsed = v.safeParse(intentSchema, message);
     if (!parsed.success) {
       this.#log.warn('The panel sent a message that is no intent; it was dropped.', {
