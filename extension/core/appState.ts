@@ -6,6 +6,7 @@ import type { AttentionCase, Ceilings, ResultRow, ResultStatus } from './attenti
 import type { Evaluation, MatrixCell, MatrixSubject } from './evaluation';
 import type { DeviceFacts, SystemFacts } from './facts';
 import { findPreset } from './presets';
+import type { Report } from './report';
 import type { ModelFacts, ServeSettings } from './request';
 import type { RequestForm } from './requestForm';
 import { IDLE, known, type Async, type Failure } from './store';
@@ -95,14 +96,7 @@ export type RunState =
 /** A report read from a file, shown in place of the live data. */
 export interface OpenedReport {
   readonly fileName: string;
-  readonly createdAtMs: number;
-  readonly productVersion: string;
-  readonly redacted: boolean;
-  /** Device the rows belong to, when the report names one. */
-  readonly facts: SystemFacts;
-  readonly rows: readonly ResultRow[];
-  readonly ceilings: Ceilings | null;
-  readonly kernelHash: string | null;
+  readonly report: Report;
 }
 
 /** What this installation can do here, decided once at activation. */
@@ -147,13 +141,12 @@ const FIRST_PRESET = 'quick';
 
 /** The state before anything was asked. */
 export function initialState(
-  environment: Pick<AppState, 'flag' | 'vllmVersion' | 'hasFolder' | 'trusted' | 'capabilities'>,
+  environment: Pick<AppState, 'flag' | 'vllmVersion' | 'hasFolder' | 'selectedDeviceId' | 'trusted' | 'capabilities'>,
 ): AppState {
   const preset = findPreset(FIRST_PRESET);
   if (preset === undefined) throw new Error(`there is no preset "${FIRST_PRESET}"`);
   return {
     facts: IDLE,
-    selectedDeviceId: null,
     whatIfCapability: null,
     model: IDLE,
     serve: IDLE,
@@ -194,15 +187,14 @@ export function askedCapability(state: AppState): readonly [number, number] | nu
  * section is built by the same code for both.
  */
 export function onScreen(state: AppState): AppState {
-  const { report } = state;
-  if (report === null) return state;
-  const deviceId = report.rows[0]?.deviceId ?? null;
+  if (state.report === null) return state;
+  const { report } = state.report;
   return {
     ...state,
-    facts: { status: 'ready', value: report.facts, stale: false },
-    selectedDeviceId: deviceId,
+    facts: report.facts === null ? IDLE : { status: 'ready', value: report.facts, stale: false },
+    selectedDeviceId: report.rows[0]?.deviceId ?? null,
     rows: report.rows,
-    ceilings: report.ceilings === null || deviceId === null ? {} : { [deviceId]: report.ceilings },
+    ceilings: Object.fromEntries(report.ceilings.map(({ deviceId, ceilings }) => [deviceId, ceilings])),
   };
 }
 

@@ -4,7 +4,7 @@ import { formatPageSize } from './format';
 import { PRESETS } from './presets';
 import type { RequestForm } from './requestForm';
 import { known } from './store';
-import type { Answer, EvidenceLevel, Fix, Severity } from './verdict';
+import type { Answer, EvidenceLevel, Finding, Fix, Severity } from './verdict';
 import { deviceSection, familySection, type DeviceSection, type FamilySection } from './viewModelsDevice';
 import {
   answerInForce,
@@ -65,6 +65,8 @@ export interface FindingView {
 /** The opened report's label. */
 export interface ReportBanner {
   readonly text: string;
+  /** Why the command that wrote it ended early; `null` = it did not. */
+  readonly failure: string | null;
 }
 
 /** The request form with its presets. */
@@ -124,15 +126,19 @@ export function panelModel(state: AppState): PanelModel {
   };
 }
 
-/** Findings of the evaluation and of the serve file, worst first. */
-export function findingViews(state: AppState): readonly FindingView[] {
+/** Findings of the serve file and of the rules in force, in that order. */
+export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
-  const all = [
+  return [
     ...(known(state.serve)?.findings ?? []),
     ...(derived === null ? [] : answerInForce(state, derived).evaluation.findings),
   ];
+}
+
+/** Findings as listed, worst first. */
+function findingViews(state: AppState): readonly FindingView[] {
   const order: readonly Severity[] = ['error', 'warning', 'info'];
-  return [...all]
+  return [...allFindings(state)]
     .sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity))
     .slice(0, MAX_FINDINGS)
     .map((finding) => ({
@@ -171,11 +177,12 @@ function selectionText(selection: {
 }
 
 function reportBanner(state: AppState): ReportBanner | null {
-  const { report } = state;
-  if (report === null) return null;
+  if (state.report === null) return null;
+  const { fileName, report } = state.report;
   const when = new Date(report.createdAtMs).toISOString().slice(0, 16).replace('T', ' ');
   return {
-    text: `Report ${report.fileName}, written ${when} UTC by version ${report.productVersion}${report.redacted ? ', redacted' : ''}. Everything below is from that machine, not from this one.`,
+    text: `Report ${fileName}, written ${when} UTC by version ${report.tool.version}${report.redacted ? ', redacted' : ''}. Devices and measurements below are from that machine, not from this one.`,
+    failure: report.failure === null ? null : `The run that wrote it ended early: ${report.failure.text}`,
   };
 }
 

@@ -300,9 +300,9 @@ function busyView(summary: string, device: DeviceFacts | null): BusyView {
       });
     }
   }
-  if (device?.utilizationPercent != null)
+  if (device !== null && device.utilizationPercent !== null)
     figures.push({ label: 'In use', value: formatPercent(device.utilizationPercent) });
-  if (device?.memoryFreeBytes != null) {
+  if (device !== null && device.memoryFreeBytes !== null) {
     figures.push({
       label: 'Free memory',
       value: `${formatBytes(device.memoryFreeBytes)} of ${formatBytes(device.memoryTotalBytes)}`,

@@ -88,7 +88,7 @@ function page(context: ViewContext): View {
       context.model.report === null
         ? nothing
         : html`<div class="banner" role="status">
-            <p>${context.model.report.text}</p>
+            <p>${context.model.report.text} ${context.model.report.failure ?? ''}</p>
             ${button('Close report', () => send({ type: 'closeReport' }), 'primary')}
           </div>`
     }

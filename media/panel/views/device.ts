@@ -63,7 +63,13 @@ export function deviceView(context: ViewContext): View {
           )
         : nothing
     }
-    ${device.status === 'notProbed' ? notProbed(context) : nothing}
+    ${
+      device.status !== 'notProbed'
+        ? nothing
+        : live
+          ? notProbed(context)
+          : html`<p class="quiet">This report names no device.</p>`
+    }
     ${device.status === 'probing' ? html`<p class="quiet" role="status">Looking at this machine …</p>` : nothing}
     ${figures(device.details)}
     ${

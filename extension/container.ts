@@ -1,0 +1,162 @@
+/** Composition root: creates everything in order and owns its end. Activation starts no process and reads no file. */
+import path from 'node:path';
+import * as vscode from 'vscode';
+import { currentDevice, initialState, isRunning, type AppState } from './core/appState';
+import { Store } from './core/store';
+import type { PanelModel } from './core/viewModels';
+import type { StatusBarModel } from './core/viewModelsStatusBar';
+import { addonPaths, findKernelDir } from './node/addonLocator';
+import { HelperClient } from './node/helperClient';
+import { Actions, fitPreset } from './vscode/actions';
+import { guarded, registerCommands } from './vscode/commands';
+import { FindingDiagnostics } from './vscode/diagnostics';
+import { OutputLogger } from './vscode/logging';
+import { ModelFile } from './vscode/modelFile';
+import { PanelController } from './vscode/panel';
+import { Probing } from './vscode/probing';
+import { Running } from './vscode/running';
+import { hasFolder, SettingsReader, type Settings } from './vscode/settings';
+import { StatusBar } from './vscode/statusBar';
+import { checkAddon, readCapabilities } from './vscode/workspaceGate';
+
+/** What in-host tests may look at. */
+export interface TestApi {
+  readonly state: () => AppState;
+  readonly lastPanelModel: () => PanelModel | null;
+  readonly statusBar: () => StatusBarModel;
+  /** Posts a message in the panel's place, parsed and carried out as if the page had sent it. */
+  readonly receiveFromPanel: (message: unknown) => void;
+  /** Milliseconds that building the container took. */
+  readonly activationMs: number;
+}
+
+/** Everything, until it is disposed. */
+export interface Container extends vscode.Disposable {
+  readonly testApi: TestApi;
+}
+
+/** Context key: a run is going on; enables Cancel in the palette. */
+const RUNNING_CONTEXT = 'attentionDiagnostics.running';
+
+/** Builds the extension for one window. */
+export function createContainer(context: vscode.ExtensionContext): Container {
+  const startedMs = performance.now();
+  const disposables: vscode.Disposable[] = [];
+  const own = <T extends vscode.Disposable>(each: T): T => {
+    disposables.push(each);
+    return each;
+  };
+
+  const log = own(new OutputLogger());
+  const settings = own(new SettingsReader(log));
+  const store = new Store<AppState>(
+    initialState({
+      ...settingsPart(settings.current),
+      trusted: vscode.workspace.isTrusted,
+      capabilities: readCapabilities(),
+    }),
+    (error) => log.error('A listener of the store failed.', error),
+  );
+
+  const rootDir = context.extensionPath;
+  let client: HelperClient | null = null;
+  const helperClient = (): HelperClient =>
+    (client ??= new HelperClient({
+      helperPath: path.join(rootDir, 'dist', 'helperMain.js'),
+      addonPaths: addonPaths(rootDir),
+      kernelDir: findKernelDir(rootDir),
+      logger: log,
+    }));
+  const probing = new Probing(store, log, context.globalState, helperClient);
+  const modelFile = new ModelFile(store, settings, log);
+  const running = new Running({
+    store,
+    log,
+    client: helperClient,
+    preferences: () => ({
+      targetMs: settings.current['run.targetMs'].value,
+      warmupMs: settings.current['run.warmupMs'].value,
+      maxMemoryFraction: settings.current['run.maxMemoryFraction'].value,
+    }),
+    probe: () => probing.probe('driver'),
+    acceptFacts: (facts) => probing.accept(facts),
+  });
+  const actions = new Actions({
+    store,
+    log,
+    settings,
+    probing,
+    running,
+    modelFile,
+    openPanel: () => panel.open(),
+    checkAddon: () => store.patch({ capabilities: checkAddon(store.state.capabilities, addonPaths(rootDir)) }),
+    toolVersion: String((context.extension.packageJSON as { version?: unknown }).version),
+  });
+  const panel = own(
+    new PanelController(store, log, context.extensionUri, (intent) =>
+      guarded(log, `panel intent ${intent.type}`, () => actions.perform(intent)),
+    ),
+  );
+  const statusBar = own(new StatusBar(store, settings));
+  own(new FindingDiagnostics(store));
+  own(registerCommands(actions.commands, log));
+
+  own(
+    settings.onDidChange((current) => {
+      const before = store.state.vllmVersion.value;
+      const modelBefore = loadedModelPath;
+      store.patch(settingsPart(current));
+      loadedModelPath = current.modelPath.value;
+      if (loadedModelPath !== modelBefore || current.vllmVersion.value !== before) void modelFile.load();
+    }),
+  );
+  let loadedModelPath = settings.current.modelPath.value;
+  own(vscode.workspace.onDidGrantWorkspaceTrust(() => store.patch({ trusted: true })));
+  own({
+    dispose: store.subscribe(
+      (state) => currentDevice(state)?.kind,
+      () => fitPreset(store),
+    ),
+  });
+  own({
+    dispose: store.subscribe(
+      (state) => isRunning(state.run),
+      (active) => void vscode.commands.executeCommand('setContext', RUNNING_CONTEXT, active),
+    ),
+  });
+
+  probing.restore();
+  if (loadedModelPath !== '') void modelFile.load();
+
+  // Set by `npm start`, whose user asked to see this extension.
+  if (process.env.ATTENTION_DIAGNOSTICS_OPEN_PANEL === '1') panel.open();
+
+  const activationMs = performance.now() - startedMs;
+  log.info(`Ready after ${activationMs.toFixed(1)} ms. Nothing was started.`);
+  return {
+    testApi: {
+      state: () => store.state,
+      lastPanelModel: () => panel.lastModel,
+      statusBar: () => statusBar.model,
+      receiveFromPanel: (message) => panel.receive(message),
+      activationMs,
+    },
+    dispose: () => {
+      running.cancel();
+      for (const each of [...disposables].reverse()) each.dispose();
+      // The host does not wait; the helper also leaves by itself when its channel closes.
+      void client?.dispose();
+    },
+  };
+}
+
+/** The part of the state that mirrors settings. */
+function settingsPart(current: Settings): Pick<AppState, 'flag' | 'vllmVersion' | 'hasFolder' | 'selectedDeviceId'> {
+  const device = current.device.value;
+  return {
+    flag: current.useSystemFlashAttn,
+    vllmVersion: current.vllmVersion,
+    hasFolder: hasFolder(),
+    selectedDeviceId: device === 'auto' ? null : device,
+  };
+}

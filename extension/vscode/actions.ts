@@ -1,0 +1,235 @@
+/** What commands and panel intents do. Each checks the state itself, because a button or a palette entry is only presentation. */
+import * as vscode from 'vscode';
+import { currentDevice, isRunning, type AppState } from '../core/appState';
+import { DiagError } from '../core/errors';
+import { findPreset } from '../core/presets';
+import { serveArgs } from '../core/serveArgs';
+import { known, type Store } from '../core/store';
+import { allFindings } from '../core/viewModels';
+import { deviceLabel } from '../core/viewModelsDevice';
+import type { Intent } from '../protocol/panelApi';
+import type { CommandHandler, CommandId } from './commands';
+import type { OutputLogger } from './logging';
+import type { ModelFile } from './modelFile';
+import type { Probing } from './probing';
+import { exportReport, openReport } from './reportCommands';
+import type { Running } from './running';
+import type { SettingsReader } from './settings';
+
+/** What the actions work with. */
+export interface ActionPorts {
+  readonly store: Store<AppState>;
+  readonly log: OutputLogger;
+  readonly settings: SettingsReader;
+  readonly probing: Probing;
+  readonly running: Running;
+  readonly modelFile: ModelFile;
+  readonly openPanel: () => void;
+  /** Looks whether this installation can measure; before the first probe or run. */
+  readonly checkAddon: () => void;
+  readonly toolVersion: string;
+}
+
+/** Everything the user can do. */
+export class Actions {
+  readonly #ports: ActionPorts;
+
+  constructor(ports: ActionPorts) {
+    this.#ports = ports;
+  }
+
+  /** The palette's table. */
+  readonly commands: Readonly<Record<CommandId, CommandHandler>> = {
+    'attentionDiagnostics.openPanel': () => this.#openPanel(),
+    'attentionDiagnostics.toggleSystemFlashAttn': () => this.#setFlag(!this.#state.flag.value, true),
+    'attentionDiagnostics.runKernels': () => this.#run(),
+    'attentionDiagnostics.cancelRun': () => this.#cancel(),
+    'attentionDiagnostics.selectModel': (file) => this.#ports.modelFile.choose(file),
+    'attentionDiagnostics.selectDevice': () => this.#chooseDevice(),
+    'attentionDiagnostics.exportReport': () => exportReport(this.#ports.store, this.#ports.toolVersion),
+    'attentionDiagnostics.openReport': (file) => this.#openReport(file),
+    'attentionDiagnostics.copyServeArgs': () => this.#copyServeArgs(),
+    'attentionDiagnostics.showLog': () => {
+      this.#ports.log.show();
+      return Promise.resolve();
+    },
+  };
+
+  get #state(): AppState {
+    return this.#ports.store.state;
+  }
+
+  /** Carries out what the panel asks for. */
+  async perform(intent: Intent): Promise<void> {
+    const { store, running, modelFile, log } = this.#ports;
+    switch (intent.type) {
+      case 'ready':
+        return;
+      case 'probe':
+        return this.#probe('driver');
+      case 'selectDevice':
+        return this.#selectDevice(intent.deviceId);
+      case 'setWhatIfFamily':
+        store.patch({ whatIfCapability: intent.capability });
+        return;
+      case 'setSystemFlashAttn':
+        return this.#setFlag(intent.on, false);
+      case 'setRequest':
+        store.patch({ form: intent.request, presetId: null });
+        return;
+      case 'applyPreset':
+        return this.#applyPreset(intent.presetId);
+      case 'run':
+        return this.#run();
+      case 'confirmRun':
+        running.confirm();
+        return;
+      case 'cancelRun':
+        return this.#cancel();
+      case 'applyFix':
+        throw new DiagError('usage', { problem: `There is no fix "${intent.fixId}" for this finding any more.` });
+      case 'revealFinding':
+        return this.#reveal(intent.findingId);
+      case 'selectModel':
+        return modelFile.choose(undefined);
+      case 'copyServeArgs':
+        return this.#copyServeArgs();
+      case 'exportReport':
+        return exportReport(store, this.#ports.toolVersion);
+      case 'openReport':
+        return this.#openReport(undefined);
+      case 'closeReport':
+        store.patch({ report: null });
+        return;
+      case 'showLog':
+        log.show();
+        return;
+      case 'manageTrust':
+        await vscode.commands.executeCommand('workbench.trust.manage');
+        return;
+    }
+  }
+
+  async #openPanel(): Promise<void> {
+    this.#ports.openPanel();
+    const { facts, trusted } = this.#state;
+    const fresh = facts.status === 'loading' || (facts.status === 'ready' && !facts.stale);
+    // The command asks about this machine, so it may look; by the management library only, without a CUDA context.
+    if (!fresh && trusted) await this.#probe('nvml');
+  }
+
+  async #probe(level: 'nvml' | 'driver'): Promise<void> {
+    if (!this.#state.trusted) {
+      throw new DiagError('usage', {
+        problem: vscode.l10n.t('Nothing is probed in an untrusted workspace. Trust this folder first.'),
+      });
+    }
+    this.#ports.checkAddon();
+    await this.#ports.probing.probe(level);
+  }
+
+  async #run(): Promise<void> {
+    this.#ports.checkAddon();
+    this.#ports.openPanel();
+    await this.#ports.running.start();
+  }
+
+  #cancel(): Promise<void> {
+    if (!isRunning(this.#state.run)) {
+      throw new DiagError('usage', { problem: vscode.l10n.t('Nothing is running, so there is nothing to cancel.') });
+    }
+    this.#ports.running.cancel();
+    return Promise.resolve();
+  }
+
+  /** @param say tell where it was written; the panel shows that by itself */
+  async #setFlag(on: boolean, say: boolean): Promise<void> {
+    const place = await this.#ports.settings.write('useSystemFlashAttn', on);
+    if (!say && this.#state.hasFolder) return;
+    const state = on ? vscode.l10n.t('on') : vscode.l10n.t('off');
+    const places = {
+      folder: vscode.l10n.t('folder settings'),
+      workspace: vscode.l10n.t('workspace settings'),
+      user: this.#state.hasFolder
+        ? vscode.l10n.t('user settings, where it was set before')
+        : vscode.l10n.t('user settings, because no folder is open'),
+    };
+    const openPanel = vscode.l10n.t('Open Panel');
+    const choice = await vscode.window.showInformationMessage(
+      vscode.l10n.t('use_system_flash_attn is now {0} (written to {1}).', state, places[place]),
+      openPanel,
+    );
+    if (choice === openPanel) await this.#openPanel();
+  }
+
+  async #selectDevice(deviceId: string): Promise<void> {
+    const { store, settings } = this.#ports;
+    const devices = known(store.state.facts)?.devices ?? [];
+    if (!devices.some((device) => device.id === deviceId)) {
+      throw new DiagError('deviceNotFound', { asked: deviceId, present: devices.map((device) => device.id) });
+    }
+    store.patch({ selectedDeviceId: deviceId });
+    fitPreset(store);
+    // Only a choice that was made in the settings before is kept there; a UUID in a shared workspace file helps nobody.
+    if (settings.current.device.setIn === 'user' || settings.current.device.setIn === 'default') return;
+    await settings.write('device', deviceId);
+  }
+
+  async #chooseDevice(): Promise<void> {
+    if (known(this.#state.facts) === null) await this.#probe('nvml');
+    const devices = known(this.#state.facts)?.devices ?? [];
+    if (devices.length === 0) {
+      throw new DiagError('usage', {
+        problem: vscode.l10n.t('No device is known. Probe this machine, then try again.'),
+      });
+    }
+    const selected = currentDevice(this.#state)?.id;
+    const choice = await vscode.window.showQuickPick(
+      devices.map((device) => ({
+        label: deviceLabel(device),
+        description: device.id === selected ? vscode.l10n.t('selected') : '',
+        detail: device.kind === 'cpu' ? vscode.l10n.t('Exact numerics; times are CPU times') : device.id,
+        id: device.id,
+      })),
+      { title: vscode.l10n.t('Run on which device?') },
+    );
+    if (choice !== undefined) await this.#selectDevice(choice.id);
+  }
+
+  #applyPreset(presetId: string): Promise<void> {
+    const preset = findPreset(presetId);
+    if (preset === undefined) throw new DiagError('usage', { problem: `There is no preset "${presetId}".` });
+    this.#ports.store.patch({ presetId });
+    fitPreset(this.#ports.store);
+    return Promise.resolve();
+  }
+
+  async #openReport(file: unknown): Promise<void> {
+    if (await openReport(this.#ports.store, file)) this.#ports.openPanel();
+  }
+
+  async #copyServeArgs(): Promise<void> {
+    const { text, note } = serveArgs(this.#state);
+    await vscode.env.clipboard.writeText(text);
+    await vscode.window.showInformationMessage(
+      note === null ? vscode.l10n.t('Copied: {0}', text) : vscode.l10n.t('Copied: {0}. {1}', text, note),
+    );
+  }
+
+  async #reveal(findingId: string): Promise<void> {
+    const range = allFindings(this.#state).find((finding) => finding.id === findingId)?.range;
+    if (range === undefined || range === null) return;
+    await vscode.window.showTextDocument(vscode.Uri.file(range.path), {
+      viewColumn: vscode.ViewColumn.Beside,
+      selection: new vscode.Range(range.startLine, range.startColumn, range.endLine, range.endColumn),
+    });
+  }
+}
+
+/** Fills the form from the chosen preset, in the size that fits the device. */
+export function fitPreset(store: Store<AppState>): void {
+  const { presetId } = store.state;
+  const preset = presetId === null ? undefined : findPreset(presetId);
+  if (preset === undefined) return;
+  store.patch({ form: currentDevice(store.state)?.kind === 'gpu' ? preset.gpu : preset.cpu });
+}

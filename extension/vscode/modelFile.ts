@@ -1,0 +1,151 @@
+/** Reads the model's config.json named by the setting, and lets the user choose one. Reads only; nothing is executed. */
+import path from 'node:path';
+import * as vscode from 'vscode';
+import type { AppState, LoadedModel } from '../core/appState';
+import { NEWEST_RELEASE } from '../core/catalog/releases';
+import { DiagError } from '../core/errors';
+import type { Logger } from '../core/logger';
+import { readModelShape } from '../core/modelShape';
+import { DEFAULT_SERVE_SETTINGS } from '../core/request';
+import { failed, IDLE, known, loading, ready, type Store } from '../core/store';
+import { failureOf } from './probing';
+import type { SettingsReader } from './settings';
+
+/** Larger files are no model configuration. */
+const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
+
+/** Keeps the store's model in step with the setting. */
+export class ModelFile {
+  readonly #store: Store<AppState>;
+  readonly #settings: SettingsReader;
+  readonly #log: Logger;
+  /** Only the newest read may write its outcome. */
+  #reads = 0;
+
+  constructor(store: Store<AppState>, settings: SettingsReader, log: Logger) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#log = log;
+  }
+
+  /** Reads the file that the setting names; the outcome is in the store, a failure included. */
+  async load(): Promise<void> {
+    const written = this.#settings.current.modelPath.value;
+    this.#reads += 1;
+    const read = this.#reads;
+    if (written === '') {
+      this.#store.patch({ model: IDLE });
+      return;
+    }
+    this.#store.update((state) => ({ ...state, model: loading(state.model) }));
+    try {
+      const model = await this.#read(resolvePath(written));
+      if (read === this.#reads) this.#store.patch({ model: ready(model) });
+    } catch (error) {
+      if (read !== this.#reads) return;
+      this.#log.warn('The model configuration could not be read.', DiagError.from(error));
+      // A model that was shown before is another one: showing it further would answer the wrong question.
+      this.#store.patch({ model: failed(IDLE, failureOf(error)) });
+    }
+  }
+
+  /** Asks for a config.json, or takes the one given, and writes it to the setting. */
+  async choose(file: unknown): Promise<void> {
+    const none = vscode.l10n.t('No model: ask by head sizes');
+    const browse = vscode.l10n.t('Choose a config.json …');
+    let uri = file instanceof vscode.Uri ? file : undefined;
+    if (uri === undefined) {
+      const found = await vscode.workspace.findFiles('**/config.json', '**/node_modules/**', 20);
+      const items = [
+        { label: browse, uri: undefined },
+        ...found.map((each) => ({ label: vscode.workspace.asRelativePath(each), uri: each })),
+        { label: none, uri: undefined },
+      ];
+      const choice = await vscode.window.showQuickPick(items, {
+        title: vscode.l10n.t('Which model is it about?'),
+        placeHolder: vscode.l10n.t('The config.json beside the model weights'),
+      });
+      if (choice === undefined) return;
+      if (choice.label === none) {
+        await this.#settings.write('modelPath', '');
+        return;
+      }
+      uri = choice.uri ?? (await browseForConfig());
+      if (uri === undefined) return;
+    }
+    await this.#settings.write('modelPath', settingText(uri));
+  }
+
+  async #read(uri: vscode.Uri): Promise<LoadedModel> {
+    const file = await configFile(uri);
+    const name = modelName(file);
+    const json = await readJson(file);
+    const version = this.#store.state.vllmVersion.value;
+    const serve = known(this.#store.state.serve)?.settings ?? DEFAULT_SERVE_SETTINGS;
+    const shape = readModelShape(json, {
+      vllmVersion: version === 'newest' ? NEWEST_RELEASE : version,
+      tensorParallelSize: serve.tensorParallelSize,
+      mlaDisabled: false,
+    });
+    if (!shape.ok) {
+      throw new DiagError('usage', { problem: `${name}: ${shape.error.problem}` });
+    }
+    return { name, facts: shape.model, notes: shape.notes };
+  }
+}
+
+/** A folder stands for its config.json. */
+async function configFile(uri: vscode.Uri): Promise<vscode.Uri> {
+  const stat = await statOf(uri);
+  return stat.type & vscode.FileType.Directory ? vscode.Uri.joinPath(uri, 'config.json') : uri;
+}
+
+async function readJson(uri: vscode.Uri): Promise<unknown> {
+  const { size } = await statOf(uri);
+  if (size > MAX_CONFIG_BYTES) {
+    throw new DiagError('fileTooLarge', { path: uri.path, bytes: size, limitBytes: MAX_CONFIG_BYTES });
+  }
+  const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new DiagError('fileUnreadable', { path: uri.path, problem: 'it is not JSON' }, error);
+  }
+}
+
+async function statOf(uri: vscode.Uri): Promise<vscode.FileStat> {
+  try {
+    return await vscode.workspace.fs.stat(uri);
+  } catch (error) {
+    throw new DiagError('fileUnreadable', { path: uri.path, problem: 'there is no such file or folder' }, error);
+  }
+}
+
+/** `models/gemma/config.json` is called `gemma`. */
+function modelName(file: vscode.Uri): string {
+  const base = path.posix.basename(file.path);
+  const folder = path.posix.basename(path.posix.dirname(file.path));
+  return base === 'config.json' && folder !== '' ? folder : base;
+}
+
+async function browseForConfig(): Promise<vscode.Uri | undefined> {
+  const chosen = await vscode.window.showOpenDialog({
+    filters: { JSON: ['json'] },
+    title: vscode.l10n.t('Model configuration (config.json)'),
+  });
+  return chosen?.[0];
+}
+
+/** A path in a setting: absolute, or relative to the first folder. */
+function resolvePath(written: string): vscode.Uri {
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  if (path.isAbsolute(written) || folder === undefined) return vscode.Uri.file(written);
+  return vscode.Uri.joinPath(folder, written);
+}
+
+/** Inside the workspace a relative path, which a colleague's checkout understands too. */
+function settingText(uri: vscode.Uri): string {
+  return vscode.workspace.getWorkspaceFolder(uri) === undefined
+    ? uri.fsPath
+    : vscode.workspace.asRelativePath(uri, false);
+}

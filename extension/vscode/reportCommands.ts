@@ -1,0 +1,78 @@
+/** Export and open reports. Reading and writing are NODE's business; here are the dialogs and the store. */
+import path from 'node:path';
+import * as vscode from 'vscode';
+import type { AppState } from '../core/appState';
+import { DiagError } from '../core/errors';
+import { createReport, MAX_REPORT_BYTES, parseReport, printReport, type Report } from '../core/report';
+import { known, type Store } from '../core/store';
+import { answerInForce } from '../core/viewModelsMatrix';
+import { machineFacts, privateWords, readReportFile, writeFileWhole } from '../node/reportFile';
+
+const FILTERS = { Report: ['json'] };
+
+/** Asks for a place and writes what is known, redacted. With a report open, that report is written again. */
+export async function exportReport(store: Store<AppState>, toolVersion: string): Promise<void> {
+  const { state } = store;
+  if (state.report === null && known(state.facts) === null && state.rows.length === 0) {
+    throw new DiagError('usage', {
+      problem: vscode.l10n.t('There is nothing to export yet. Probe this machine or run kernels first.'),
+    });
+  }
+  const suggested = `attention-report-${new Date().toISOString().slice(0, 10)}.json`;
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  const target = await vscode.window.showSaveDialog({
+    filters: FILTERS,
+    title: vscode.l10n.t('Export report (UUIDs, host, user and paths are replaced by stand-ins)'),
+    ...(folder === undefined ? {} : { defaultUri: vscode.Uri.joinPath(folder, suggested) }),
+  });
+  if (target === undefined) return;
+  const text = printReport(state.report?.report ?? liveReport(state, toolVersion));
+  if (target.scheme === 'file') await writeFileWhole(target.fsPath, text);
+  else await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(text));
+  const openFile = vscode.l10n.t('Open File');
+  const choice = await vscode.window.showInformationMessage(
+    vscode.l10n.t('The report is in {0}.', path.basename(target.path)),
+    openFile,
+  );
+  if (choice === openFile) await vscode.window.showTextDocument(target);
+}
+
+/** Asks for a report file, or takes the one given, and puts it on screen. Resolves to whether one was opened. */
+export async function openReport(store: Store<AppState>, file: unknown): Promise<boolean> {
+  const uri = file instanceof vscode.Uri ? file : await chooseReport();
+  if (uri === undefined) return false;
+  const report = await readReport(uri);
+  store.patch({ report: { fileName: path.basename(uri.path), report } });
+  return true;
+}
+
+async function chooseReport(): Promise<vscode.Uri | undefined> {
+  const chosen = await vscode.window.showOpenDialog({ filters: FILTERS, title: vscode.l10n.t('Open report') });
+  return chosen?.[0];
+}
+
+/** Through the file system provider when the file is not on this machine; the same limit holds. */
+async function readReport(uri: vscode.Uri): Promise<Report> {
+  if (uri.scheme === 'file') return readReportFile(uri.fsPath);
+  const { size } = await vscode.workspace.fs.stat(uri);
+  if (size > MAX_REPORT_BYTES) {
+    throw new DiagError('fileTooLarge', { path: uri.path, bytes: size, limitBytes: MAX_REPORT_BYTES });
+  }
+  return parseReport(new TextDecoder().decode(await vscode.workspace.fs.readFile(uri)), uri.path);
+}
+
+/** The report of this machine as it is on screen. */
+function liveReport(state: AppState, toolVersion: string): Report {
+  const derived = known(state.derived);
+  return createReport({
+    command: 'export',
+    toolVersion,
+    createdAtMs: Date.now(),
+    machine: machineFacts(),
+    facts: known(state.facts),
+    ceilings: Object.entries(state.ceilings).map(([deviceId, ceilings]) => ({ deviceId, ceilings })),
+    rows: state.rows,
+    explanation: derived === null ? null : answerInForce(state, derived).evaluation,
+    privateWords: privateWords(),
+  });
+}

@@ -1,0 +1,141 @@
+/** Runs of the bundled kernels: one at a time, from the request on screen to rows in the store. */
+import {
+  addRow,
+  currentDevice,
+  isRunning,
+  type AppState,
+  type RunProgressState,
+  type RunState,
+} from '../core/appState';
+import { expandForm } from '../core/caseGrid';
+import { DiagError } from '../core/errors';
+import type { SystemFacts } from '../core/facts';
+import type { Logger } from '../core/logger';
+import type { Store } from '../core/store';
+import { runBlocked } from '../core/viewModelsRun';
+import type { HelperClient } from '../node/helperClient';
+import { runKernels } from '../node/runSession';
+import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../protocol/helperApi';
+import { failureOf } from './probing';
+
+/** What the settings decide about a run. */
+export type RunPreferences = Pick<RunOptions, 'targetMs' | 'warmupMs' | 'maxMemoryFraction'>;
+
+/** What a run needs from the rest of the host. */
+export interface RunningPorts {
+  readonly store: Store<AppState>;
+  readonly log: Logger;
+  readonly client: () => HelperClient;
+  readonly preferences: () => RunPreferences;
+  readonly probe: () => Promise<void>;
+  readonly acceptFacts: (facts: SystemFacts) => void;
+}
+
+/** The run controller. */
+export class Running {
+  readonly #ports: RunningPorts;
+  #abort: AbortController | null = null;
+  #answerBusy: ((go: boolean) => void) | null = null;
+
+  constructor(ports: RunningPorts) {
+    this.#ports = ports;
+  }
+
+  /**
+   * Runs the cases of the request on the selected device and resolves when the last row is in. Failures of the run end up
+   * in the store. Throws `usage` when a run cannot start.
+   */
+  async start(): Promise<void> {
+    const { store } = this.#ports;
+    if (isRunning(store.state.run)) {
+      throw new DiagError('usage', { problem: 'A run is already going on. Cancel it first, or wait until it ends.' });
+    }
+    if (store.state.facts.status !== 'ready' || store.state.facts.stale) await this.#ports.probe();
+    const block = runBlocked(store.state);
+    if (block !== null) throw new DiagError('usage', { problem: block.sentence });
+    const device = currentDevice(store.state);
+    if (device === null) throw new DiagError('deviceNotFound', { asked: 'any', present: [] });
+    const cases = expandForm(store.state.form);
+    const abort = new AbortController();
+    this.#abort = abort;
+    const deviceId = device.id;
+    store.patch({ run: { kind: 'running', deviceId, cases, counts: {}, caseIndex: null, phase: null } });
+    try {
+      const { ended } = await runKernels({
+        client: this.#ports.client(),
+        params: { deviceId, cases, options: { ...DEFAULT_RUN_OPTIONS, ...this.#ports.preferences() } },
+        logger: this.#ports.log,
+        signal: abort.signal,
+        onFacts: this.#ports.acceptFacts,
+        onPhase: ({ caseIndex, phase }) => this.#progress((run) => ({ ...run, caseIndex, phase })),
+        onCeilings: (ceilings) =>
+          store.update((state) => ({ ...state, ceilings: { ...state.ceilings, [deviceId]: ceilings } })),
+        onRow: (row) => {
+          store.update((state) => ({ ...state, rows: addRow(state.rows, row) }));
+          const { status } = row.result;
+          this.#progress((run) => ({ ...run, counts: { ...run.counts, [status]: (run.counts[status] ?? 0) + 1 } }));
+        },
+        confirmBusy: ({ summary }) => this.#askBusy(deviceId, summary),
+      });
+      this.#finish(ended, null);
+    } catch (error) {
+      const cause = DiagError.from(error);
+      const declined = cause.code === 'cancelled' || cause.code === 'deviceBusy';
+      if (!declined) this.#ports.log.warn('The run failed.', cause);
+      this.#finish(declined ? 'cancelled' : 'failed', declined ? null : failureOf(cause));
+    } finally {
+      this.#abort = null;
+      this.#answerBusy = null;
+    }
+  }
+
+  /** "Run all the same". Ignored when nothing was asked. */
+  confirm(): void {
+    this.#answerBusy?.(true);
+  }
+
+  /** Ends the run, or declines to run beside others. Finished rows stay. Ignored when nothing runs. */
+  cancel(): void {
+    if (this.#answerBusy !== null) {
+      this.#answerBusy(false);
+      return;
+    }
+    const { store } = this.#ports;
+    if (store.state.run.kind === 'running') store.patch({ run: { ...store.state.run, kind: 'cancelling' } });
+    this.#abort?.abort();
+  }
+
+  #askBusy(deviceId: string, summary: string): Promise<boolean> {
+    const { store } = this.#ports;
+    const before = store.state.run;
+    return new Promise((resolve) => {
+      this.#answerBusy = (go) => {
+        this.#answerBusy = null;
+        store.patch({ run: before });
+        resolve(go);
+      };
+      store.patch({ run: { kind: 'confirmBusy', deviceId, summary } });
+    });
+  }
+
+  #progress(change: (run: RunProgressState) => RunProgressState): void {
+    this.#ports.store.update((state) =>
+      state.run.kind === 'running' || state.run.kind === 'cancelling'
+        ? { ...state, run: { ...change(state.run), kind: state.run.kind } }
+        : state,
+    );
+  }
+
+  #finish(ended: Extract<RunState, { kind: 'finished' }>['ended'], failure: ReturnType<typeof failureOf> | null): void {
+    this.#ports.store.update((state) => ({
+      ...state,
+      run: {
+        kind: 'finished',
+        ended,
+        deviceId: 'deviceId' in state.run ? state.run.deviceId : '',
+        counts: 'counts' in state.run ? state.run.counts : {},
+        failure,
+      },
+    }));
+  }
+}
