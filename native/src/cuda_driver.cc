@@ -117,7 +117,7 @@ Status CudaDriver::Describe(const char* call, CUresult result) const {
   Status status;
   status.number = result;
   status.code = name != nullptr ? name : "CUDA_ERROR_" + std::to_string(result);
-  status.text = std::string(call) + ": " + (text != nullptr ? text : "a status this driver has no text for");
+  status.text = (call != nullptr ? std::string(call) + ": " : std::string()) + (text != nullptr ? text : "a status this driver has no text for");
   return status;
 }
 

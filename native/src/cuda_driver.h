@@ -174,7 +174,7 @@ struct CudaDriver {
   static std::optional<CudaDriver> Load(std::vector<LoadAttempt>* attempts);
 
   /// The driver's name and text of a status. `code` is the name (`CUDA_ERROR_NO_DEVICE`), `number` the value, and the
-  /// text reads `cuInit: no CUDA-capable device is detected`. Ok for kCudaSuccess.
+  /// text reads `cuInit: no CUDA-capable device is detected`, without the call when `call` is null. Ok for kCudaSuccess.
   Status Describe(const char* call, CUresult result) const;
 };
 

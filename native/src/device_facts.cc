@@ -138,7 +138,7 @@ void ReadNvml(SystemFacts* system) {
   const std::optional<Nvml> nvml = Nvml::Load(&system->load_attempts);
   if (!nvml.has_value()) return;
   const auto note = [&](const char* call, nvmlReturn result) {
-    if (result != kNvmlSuccess) system->driver_errors.push_back({call, nvml->Describe(call, result)});
+    if (result != kNvmlSuccess) system->driver_errors.push_back({call, nvml->Describe(nullptr, result)});
     return result == kNvmlSuccess;
   };
   const NvmlScope scope(*nvml);
@@ -226,7 +226,7 @@ void ReadCuda(SystemFacts* system) {
   const std::optional<CudaDriver> cuda = CudaDriver::Load(&system->load_attempts);
   if (!cuda.has_value()) return;
   const auto note = [&](const char* call, CUresult result) {
-    if (result != kCudaSuccess) system->driver_errors.push_back({call, cuda->Describe(call, result)});
+    if (result != kCudaSuccess) system->driver_errors.push_back({call, cuda->Describe(nullptr, result)});
     return result == kCudaSuccess;
   };
   int version = 0;

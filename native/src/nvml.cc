@@ -87,7 +87,7 @@ Status Nvml::Describe(const char* call, nvmlReturn result) const {
   Status status;
   status.number = result;
   status.code = ReturnName(result);
-  status.text = std::string(call) + ": " + (text != nullptr ? text : "a status this NVML has no text for");
+  status.text = (call != nullptr ? std::string(call) + ": " : std::string()) + (text != nullptr ? text : "a status this NVML has no text for");
   return status;
 }
 

@@ -96,7 +96,8 @@ struct Nvml {
   /// Opens NVML and fills the table; does not call nvmlInit. `ATTN_DIAG_NVML_LIBRARY` replaces the places to look.
   static std::optional<Nvml> Load(std::vector<LoadAttempt>* attempts);
 
-  /// `code` is the nvmlReturn_t name (`NVML_ERROR_DRIVER_NOT_LOADED`), the text NVML's own. Ok for kNvmlSuccess.
+  /// `code` is the nvmlReturn_t name (`NVML_ERROR_DRIVER_NOT_LOADED`), the text NVML's own after `call` (unless
+  /// null). Ok for kNvmlSuccess.
   Status Describe(const char* call, nvmlReturn result) const;
 };
 
