@@ -17,6 +17,7 @@ import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { crc32 } from 'node:zlib';
 
 const KERNELS = dirname(fileURLToPath(import.meta.url));
 const COMPILER = 'nvrtc 12.8.93 + ptxas 12.8.93';
@@ -297,6 +298,12 @@ async function build(options) {
     modules,
   };
   writeFileSync(join(temporary, 'manifest.json'), `${JSON.stringify(manifest, null, 1)}\n`);
+  const lines = modules.map((module) => {
+    const crc = crc32(readFileSync(join(temporary, module.file))).toString(16);
+    return [module.file, module.target, module.group, module.minDriverApiVersion, crc].join('\t');
+  });
+  /* the same list for the C++ runner, which has no JSON reader */
+  writeFileSync(join(temporary, 'modules.tsv'), `${lines.join('\n')}\n`);
   rmSync(options.out, { recursive: true, force: true });
   mkdirSync(dirname(options.out), { recursive: true });
   renameSync(temporary, options.out);

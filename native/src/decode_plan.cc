@@ -69,6 +69,7 @@ DecodePlan PlanDecode(const AttentionCase& spec, int key_groups, int slots) {
     const size_t first = plan.segments.size();
     int64_t step = 0;
     do {
+      if (!whole && used > 0 && budget - used < kMinSteps) close_block();
       const int64_t left = item.steps - step;
       int64_t take = whole ? left : std::min(left, budget - used);
       if (left - take < kMinSteps) take = left; /* a sliver stays with its neighbour */

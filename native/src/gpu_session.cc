@@ -1,10 +1,280 @@
-// GPU sessions are refused by name until the kernels are linked in.
+// A GPU as a Session: choose the kernel, prepare, check, warm up, time.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <vector>
+
+#include "case_math.h"
+#include "case_validation.h"
+#include "ceilings_gpu.h"
+#include "gpu_case.h"
+#include "gpu_device.h"
+#include "kernel_registry.h"
 #include "session.h"
 
 namespace attn {
+namespace {
 
-OpenResult OpenGpuSession(const std::string& device_id, const std::string&) {
-  return {nullptr, {"kernelsMissing", "This build has no GPU kernels, so " + device_id + " cannot be opened.", 0}};
+using Clock = std::chrono::steady_clock;
+
+/// A timed batch is at least this long, so that the events' resolution does not count.
+constexpr double kBatchMs = 5.0;
+constexpr int kMinBatches = 10;
+constexpr int kMaxBatches = 200;
+/// Launches this short are timed inside a graph: the host could not queue them fast enough.
+constexpr double kGraphBelowMs = 0.1;
+constexpr int kGraphLaunches = 40;
+constexpr int kMaxLaunchesPerBatch = 4000;
+/// Wall time after which a case has enough batches, whatever targetMs says.
+constexpr double kMinBatchesBudgetMs = 4000.0;
+constexpr int kHostLaunches = 50;
+
+double MsSince(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+double Percentile(const std::vector<double>& sorted, double share) {
+  const double position = share * static_cast<double>(sorted.size() - 1);
+  const size_t below = static_cast<size_t>(position);
+  const size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+CaseResult Cancelled() { return CaseResult::Because(CaseStatus::kCancelled, "cancelled", "Stopped on request."); }
+
+void Fail(CaseResult* result, const Status& status) {
+  result->status = status.number == kCudaErrorOutOfMemory ? CaseStatus::kOutOfMemory : CaseStatus::kFailed;
+  result->reason = Reason{status.code, status.text};
+}
+
+/// Launches captured once and replayed, for kernels shorter than their launch.
+class LaunchGraph {
+ public:
+  LaunchGraph(GpuDevice& device, GpuCase& attention) : driver_(device.driver()) {
+    if (driver_.cuStreamBeginCapture(device.stream(), kStreamCaptureModeThreadLocal) != kCudaSuccess) return;
+    bool ok = true;
+    for (int i = 0; i < kGraphLaunches; ++i) ok = attention.Launch(i).ok() && ok;
+    CUgraph graph = nullptr;
+    if (driver_.cuStreamEndCapture(device.stream(), &graph) != kCudaSuccess) return;
+    if (ok && driver_.cuGraphInstantiateWithFlags(&graph_, graph, 0) != kCudaSuccess) graph_ = nullptr;
+    driver_.cuGraphDestroy(graph);
+  }
+  ~LaunchGraph() {
+    if (graph_ != nullptr) driver_.cuGraphExecDestroy(graph_);
+  }
+  LaunchGraph(const LaunchGraph&) = delete;
+  LaunchGraph& operator=(const LaunchGraph&) = delete;
+  CUgraphExec get() const { return graph_; }
+
+ private:
+  const CudaDriver& driver_;
+  CUgraphExec graph_ = nullptr;
+};
+
+/// Times a prepared case and writes gpu_ms, host_us and the clock into `result`.
+class CaseTimer {
+ public:
+  CaseTimer(GpuDevice& device, GpuCase& attention, const RunOptions& options, const CancelFlag& cancel)
+      : device_(device), attention_(attention), options_(options), cancel_(cancel),
+        begin_(device.driver()), end_(device.driver()) {}
+
+  Wait Run(const PhaseCallback& on_phase, CaseResult* result, Status* status) {
+    on_phase(Phase::kWarmup);
+    double ms = 0.0;
+    Wait wait = Batch(1, nullptr, &ms, status);
+    if (wait != Wait::kDone) return wait;
+    const Clock::time_point start = Clock::now();
+    do {
+      wait = Batch(LaunchesFor(ms, 2 * kBatchMs), nullptr, &ms, status);
+      if (wait != Wait::kDone) return wait;
+    } while (MsSince(start) < options_.warmup_ms);
+
+    on_phase(Phase::kTime);
+    wait = TimeHost(ms, result, status);
+    if (wait != Wait::kDone) return wait;
+
+    std::optional<LaunchGraph> graph;
+    if (ms < kGraphBelowMs) graph.emplace(device_, attention_);
+    CUgraphExec executable = graph.has_value() ? graph->get() : nullptr;
+    const int launches = LaunchesFor(ms, kBatchMs);
+    std::vector<double> times;
+    double total = 0.0;
+    while (static_cast<int>(times.size()) < kMaxBatches &&
+           (total < options_.target_ms ||
+            (static_cast<int>(times.size()) < kMinBatches && (total < kMinBatchesBudgetMs || times.size() < 3)))) {
+      wait = Batch(launches, executable, &ms, status);
+      if (wait != Wait::kDone) return wait;
+      times.push_back(ms);
+      total += ms * launches;
+    }
+    /* the clock the kernels ran at: a probe queued right behind one more batch */
+    for (int i = 0; i < launches; ++i) {
+      *status = attention_.Launch(i);
+      if (!status->ok()) return Wait::kFailed;
+    }
+    result->sm_clock_mhz = device_.ProbeClockMHz();
+    std::sort(times.begin(), times.end());
+    result->gpu_ms = Timing{Percentile(times, 0.5), Percentile(times, 0.1), Percentile(times, 0.9),
+                            static_cast<int64_t>(times.size())};
+    return device_.Synchronize(&cancel_, status);
+  }
+
+ private:
+  static int LaunchesFor(double ms, double target_ms) {
+    const double launches = std::ceil(target_ms / std::max(ms, 1e-4));
+    return static_cast<int>(std::min<double>(std::max(1.0, launches), kMaxLaunchesPerBatch));
+  }
+
+  /// One timed batch, of at least `launches` launches; sets the milliseconds per launch.
+  Wait Batch(int launches, CUgraphExec graph, double* ms, Status* status) {
+    const CudaDriver& cuda = device_.driver();
+    const int replays = (launches + kGraphLaunches - 1) / kGraphLaunches;
+    *status = device_.Note("cuEventRecord", cuda.cuEventRecord(begin_.get(), device_.stream()));
+    if (graph != nullptr) {
+      for (int i = 0; i < replays && status->ok(); ++i) {
+        *status = device_.Note("cuGraphLaunch", cuda.cuGraphLaunch(graph, device_.stream()));
+      }
+    } else {
+      for (int i = 0; i < launches && status->ok(); ++i) *status = attention_.Launch(next_set_++);
+    }
+    if (status->ok()) *status = device_.Note("cuEventRecord", cuda.cuEventRecord(end_.get(), device_.stream()));
+    if (!status->ok()) return Wait::kFailed;
+    const Wait wait = device_.Synchronize(&cancel_, status);
+    if (wait != Wait::kDone) return wait;
+    float elapsed = 0.0f;
+    *status = device_.Note("cuEventElapsedTime", cuda.cuEventElapsedTime(&elapsed, begin_.get(), end_.get()));
+    if (!status->ok()) return Wait::kFailed;
+    *ms = static_cast<double>(elapsed) / (graph != nullptr ? replays * kGraphLaunches : launches);
+    return Wait::kDone;
+  }
+
+  /// Microseconds the host spends per launch, queued back to back on an idle stream.
+  Wait TimeHost(double ms, CaseResult* result, Status* status) {
+    const int launches = std::min(kHostLaunches, LaunchesFor(ms, 100.0));
+    const Clock::time_point start = Clock::now();
+    for (int i = 0; i < launches; ++i) {
+      *status = attention_.Launch(next_set_++);
+      if (!status->ok()) return Wait::kFailed;
+    }
+    result->host_us = MsSince(start) * 1e3 / launches;
+    return device_.Synchronize(&cancel_, status);
+  }
+
+  GpuDevice& device_;
+  GpuCase& attention_;
+  const RunOptions& options_;
+  const CancelFlag& cancel_;
+  GpuEvent begin_;
+  GpuEvent end_;
+  int64_t next_set_ = 0;
+};
+
+class GpuSession final : public Session {
+ public:
+  explicit GpuSession(std::unique_ptr<GpuDevice> device) : device_(std::move(device)) {}
+  ~GpuSession() override { device_->Enter(); }
+
+  Ceilings MeasureCeilings(const RunOptions& options, const PhaseCallback& on_phase, const CancelFlag& cancel,
+                           Status* problem) override {
+    on_phase(Phase::kCeilings);
+    const Status status = device_->Enter();
+    if (!status.ok()) {
+      *problem = status;
+      return {};
+    }
+    ceilings_ = MeasureGpuCeilings(*device_, options, cancel, problem);
+    return ceilings_;
+  }
+
+  CaseResult RunCase(const AttentionCase& spec, const RunOptions& options, const PhaseCallback& on_phase,
+                     const CancelFlag& cancel) override {
+    if (auto reason = ValidateCase(spec)) {
+      return CaseResult::Because(CaseStatus::kUnsupported, reason->code, reason->text);
+    }
+    const KernelChoice choice = ChooseKernel(spec, device_->limits());
+    if (choice.row == nullptr) {
+      return CaseResult::Because(CaseStatus::kUnsupported, choice.unsupported->code, choice.unsupported->text);
+    }
+    const KernelRow& row = *choice.row;
+    CaseResult result;
+    result.kernel = KernelIdentity{row.name, row.head_dim_tile, device_->target_name(), std::nullopt};
+    Status status = device_->Enter();
+    if (!status.ok()) {
+      Fail(&result, status);
+      return result;
+    }
+    on_phase(Phase::kJit);
+    const LoadedKernel kernel = device_->Load(row.group, row.name, row.shared_bytes);
+    result.jit_ms = kernel.jit_ms;
+    if (!kernel.status.ok()) {
+      Fail(&result, kernel.status);
+      return result;
+    }
+    on_phase(Phase::kAllocate);
+    if (cancel.load(std::memory_order_relaxed)) return Cancelled();
+    GpuCase attention(*device_, spec, row, kernel.function);
+    if (std::optional<CaseResult> ended = attention.Prepare(options)) {
+      ended->kernel = result.kernel;
+      ended->jit_ms = result.jit_ms;
+      return *ended;
+    }
+    result.kernel->num_splits = attention.num_splits();
+
+    on_phase(Phase::kCheck);
+    CheckOutcome outcome;
+    Wait wait = attention.Check(options, cancel, &outcome, &status);
+    if (wait == Wait::kCancelled) return Cancelled();
+    if (wait == Wait::kFailed) {
+      Fail(&result, status);
+      return result;
+    }
+    result.checked_rows = outcome.rows;
+    result.rel_error = outcome.rel_error;
+    result.rounding_floor = outcome.rounding_floor;
+    result.lse_error = outcome.lse_error;
+    if (outcome.problem.has_value()) {
+      result.status = CaseStatus::kWrong;
+      result.reason = outcome.problem;
+      return result;
+    }
+    if (!options.check_only) {
+      wait = CaseTimer(*device_, attention, options, cancel).Run(on_phase, &result, &status);
+      if (wait == Wait::kCancelled) return Cancelled();
+      if (wait == Wait::kFailed) {
+        result.gpu_ms.reset();
+        Fail(&result, status);
+        return result;
+      }
+      AddRates(spec, &result);
+      result.contended = device_->Contended();
+    }
+    result.status = CaseStatus::kOk;
+    return result;
+  }
+
+ private:
+  void AddRates(const AttentionCase& spec, CaseResult* result) const {
+    const double seconds = result->gpu_ms->median * 1e-3;
+    result->tflops = CaseFlops(spec) / seconds * 1e-12;
+    result->tbps = KvBytes(spec) / seconds * 1e-12;
+    const bool memory_bound = spec.op != Op::kPrefill;
+    const std::optional<double> ceiling = memory_bound ? ceilings_.read_stream_tbps : ceilings_.tensor_core_tflops;
+    if (!ceiling.has_value()) return;
+    result->ceiling = memory_bound ? CeilingKind::kReadStream : CeilingKind::kTensorCore;
+    result->percent_of_ceiling = 100.0 * (memory_bound ? *result->tbps : *result->tflops) / *ceiling;
+  }
+
+  std::unique_ptr<GpuDevice> device_;
+  Ceilings ceilings_;
+};
+
+}  // namespace
+
+OpenResult OpenGpuSession(const std::string& device_id, const std::string& kernel_dir) {
+  OpenResult result;
+  std::unique_ptr<GpuDevice> device = GpuDevice::Open(device_id, kernel_dir, &result.status);
+  if (device != nullptr) result.session = std::make_unique<GpuSession>(std::move(device));
+  return result;
 }
 
 }  // namespace attn

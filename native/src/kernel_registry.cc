@@ -96,16 +96,16 @@ ModuleImage ReadModule(const std::string& kernel_dir, const KernelModule& module
   return {Status::Ok(), *bytes};
 }
 
-std::string TargetFor(const GpuLimits& gpu) {
-  if (gpu.major < 8) return "";
-  if (gpu.major == 8) return "sm_80";
-  if (gpu.major == 9) return "sm_90";
-  if (gpu.major == 12) return "sm_120";
+std::string TargetFor(int major) {
+  if (major < 8) return "";
+  if (major == 8) return "sm_80";
+  if (major == 9) return "sm_90";
+  if (major == 12) return "sm_120";
   return "ptx";
 }
 
 KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
-  const std::string target = TargetFor(gpu);
+  const std::string& target = gpu.target;
   if (target.empty()) {
     return Unsupported("noBf16Mma", "Compute capability " + std::to_string(gpu.major) + "." +
                                         std::to_string(gpu.minor) +

@@ -60,10 +60,12 @@ struct GpuLimits {
   int major = 0;
   int minor = 0;
   int shared_bytes_per_block = 0;
+  /// Image this GPU runs, from TargetFor.
+  std::string target;
 };
 
-/// Image this GPU runs: `sm_80`, `sm_90`, `sm_120`, `ptx`, or empty when none can (no bf16 mma before 8.0).
-std::string TargetFor(const GpuLimits& gpu);
+/// Image of a compute capability: `sm_80`, `sm_90`, `sm_120`, `ptx`, or empty when none can run (no bf16 mma before 8.0).
+std::string TargetFor(int major);
 
 /// The kernel for a valid case, or why there is none.
 struct KernelChoice {

@@ -83,6 +83,7 @@ struct FillParams {
   unsigned int seed;
   unsigned int tensor;
   int isBf16;
+  int repeatPages; /* odd logical pages share the physical page before them and are not written again */
 };
 
 /* Check sampled (query row, head) pairs against float64. */
@@ -108,6 +109,7 @@ struct ReferenceParams {
   int sinks;
   int isBf16;
   unsigned int seed;
+  int repeatShift; /* log2 of the page size when odd pages repeat the page before them, else -1 */
 };
 
 /* Per checked row: sum of squares of the reference, of (output - reference), of (emulation - reference), |LSE error|,

@@ -34,6 +34,11 @@ __device__ __forceinline__ float half_rounded(bool isBf16, float x) {
   return isBf16 ? bf16_value(bf16_bits(x)) : fp16_value(fp16_bits(x));
 }
 
+/* Token whose K and V values stand at `key`. */
+__device__ __forceinline__ int stored_token(int key, int repeatShift) {
+  return repeatShift >= 0 && (key >> repeatShift & 1) ? key - (1 << repeatShift) : key;
+}
+
 /* One block per checked row at a time; see ReferenceParams and kReferenceSums. */
 __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
   __shared__ double red64[kReferenceThreads];
@@ -70,8 +75,9 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
     for (int key = begin + tid; key < end; key += kReferenceThreads) {
       double dot = 0.0;
       float dot32 = 0.0f;
+      const int stored = stored_token(key, p.repeatShift);
       for (int d = 0; d < p.headDim; d++) {
-        const float k = input_rounded(isBf16, p.seed, kTensorK, kvBegin + key, p.kvHeads, kvHead, p.headDim, d);
+        const float k = input_rounded(isBf16, p.seed, kTensorK, kvBegin + stored, p.kvHeads, kvHead, p.headDim, d);
         dot += (double)q[d] * k;
         dot32 = fmaf(q[d], k, dot32);
       }
@@ -117,7 +123,8 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
       float o32 = 0.0f;
       if (d < p.headDim) {
         for (int key = begin + tid / width; key < end; key += lanes) {
-          const float v = input_rounded(isBf16, p.seed, kTensorV, kvBegin + key, p.kvHeads, kvHead, p.headDim, d);
+          const int stored = stored_token(key, p.repeatShift);
+          const float v = input_rounded(isBf16, p.seed, kTensorV, kvBegin + stored, p.kvHeads, kvHead, p.headDim, d);
           o += s64[key] * v;
           o32 = fmaf(s32[key], v, o32);
         }
@@ -182,6 +189,7 @@ __device__ __forceinline__ void fill_body(const FillParams& p) {
       const int token = (int)(i / p.dim / p.heads);
       long long offset = head * p.headStride + d;
       if (p.pageTable) {
+        if (p.repeatPages && (token >> p.pageShift & 1)) continue;
         const int page = ((const int*)p.pageTable)[(long long)sequence * p.pageTableStride + (token >> p.pageShift)];
         offset += page * p.blockStride + (token & ((1 << p.pageShift) - 1)) * p.tokenStride;
       } else {
