@@ -13,7 +13,7 @@ struct KvSource {
       : pages(params.pageTable ? params.pageTable + static_cast<long long>(tile.sequence) * params.pageTableStride : nullptr),
         pageShift(params.pageShift),
         zeroPage(params.pageCount),
-        keys(params.kvLens[tile.sequence]),
+        keys(keyCount(params, tile)),
         firstRow(params.pageTable ? 0 : params.kvStarts[tile.sequence]),
         batchCoordinate(tile.sequence * params.kvBatchStep),
         kvHead(tile.head / (params.qHeads / params.kvHeads)) {}

@@ -118,8 +118,7 @@ struct Prefill {
   using Output = float[Plan::DV / 2];
   using Packed = u32[BlockN / 4];
 
-  static __device__ __forceinline__ void issueScores(Scores& s, u64 qStart, u64 k) {
-    const u64 q = opaque(qStart);
+  static __device__ __forceinline__ void issueScores(Scores& s, u64 q, u64 k) {
     wgmmaFence();
 #pragma unroll
     for (int step = 0; step < Plan::D / 16; ++step) {
@@ -155,7 +154,7 @@ struct Prefill {
     Tile tile;
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
-      const int keys = params.kvLens[tile.sequence];
+      const int keys = keyCount(params, tile);
       const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
       const int firstRow = tile.qBlock * BlockM + group * 64;                    // of this warpgroup
       const int threadRow = firstRow + warpInGroup * 16 + lane / 4;

@@ -178,7 +178,7 @@ struct PrefillD512 {
     };
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
-      const int keys = params.kvLens[tile.sequence];
+      const int keys = keyCount(params, tile);
       const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
       const int firstRow = tile.qBlock * BlockM;
       const int threadRow = firstRow + warp * 16 + lane / 4;
@@ -270,7 +270,7 @@ struct PrefillD512 {
     };
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
-      const int keys = params.kvLens[tile.sequence];
+      const int keys = keyCount(params, tile);
       const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
 #pragma unroll
       for (int i = 0; i < 128; ++i) o[i] = 0.f;

@@ -6,8 +6,8 @@ namespace sm90 {
 /** Lengths in tokens, strides in elements. Q and O are packed over the batch: sequence b owns tokens qStarts[b] … qStarts[b+1]. */
 struct PrefillParams {
   const int* qStarts;    // [batch + 1]
-  const int* kvLens;     // [batch]
-  const int* kvStarts;   // [batch] first row in the contiguous K/V tensor; unused when paged
+  const int* kvStarts;   // [batch] first row in the contiguous K/V tensor; paged: only the difference to kvEnds counts
+  const int* kvEnds;     // [batch] one past the last
   const int* pageTable;  // [batch][pageTableStride] page numbers; null = contiguous K/V
   void* out;             // bf16/fp16, the tensor behind the O map
   float* lse;            // natural-log sum of exponentials per (token, head); null = not wanted
@@ -29,7 +29,7 @@ struct PrefillParams {
   int boxRows;          // rows per TMA box of K: the stage's rows when contiguous, else a divisor of them and of the page
   int boxRowsV;         // the same for V, whose stages may be shorter
   int kvBatchStep;      // contiguous: sequence b is at coordinate b * kvBatchStep of the maps' last dimension
-  int sectionHeads;     // query heads whose K and V share the L2 cache (order of causal tiles), >= 1
+  int sectionHeads;     // heads whose causal tiles are handed out together, longest first; >= 1
 };
 
 }  // namespace sm90

@@ -24,6 +24,10 @@ __device__ __forceinline__ int queryCount(const PrefillParams& params, const Til
   return params.qStarts[tile.sequence + 1] - params.qStarts[tile.sequence];
 }
 
+__device__ __forceinline__ int keyCount(const PrefillParams& params, const Tile& tile) {
+  return params.kvEnds[tile.sequence] - params.kvStarts[tile.sequence];
+}
+
 /** A compile-time flag that a lambda can take as an argument. */
 template <bool Value>
 struct Constant {
@@ -37,7 +41,7 @@ __device__ __forceinline__ int queryBlocks(const PrefillParams& params) {
 
 /**
  * Tile number -> tile. Full attention: all row blocks of a head, then the next head, so that concurrent blocks share one
- * head's K and V in L2. Causal: longest row blocks first (they finish together), within sections of heads that fit L2.
+ * head's K and V in L2. Causal: longest row blocks first, so that all blocks finish together, within sections of heads.
  */
 template <int BlockM>
 __device__ __forceinline__ Tile tileOf(const PrefillParams& params, int index) {
