@@ -30,32 +30,40 @@ const COMMON_WORDS = new Set([
 
 /** A copy of `value` in which every string is redacted; object keys stay. */
 export function redact<T>(value: T, words: PrivateWords): T {
-  const uuids = new Map<string, string>();
-  const buses = new Map<string, string>();
-  const standIn = (known: Map<string, string>, found: string, prefix: string): string => {
-    const key = found.toLowerCase();
-    const same = [...known.keys()].find((each) => each === key || each.startsWith(key));
-    const name = same === undefined ? `${prefix}-${known.size + 1}` : (known.get(same) ?? found);
-    known.set(same ?? key, name);
-    return name;
-  };
+  const uuids = standIns(value, DEVICE_UUID, (found) => (found.startsWith('mig') ? 'MIG-device' : 'GPU-device'));
+  const buses = standIns(value, PCI_BUS_ID, () => 'bus');
   const literal = literalReplacements(words);
-  const text = (original: string): string => {
-    let result = original
-      .replace(DEVICE_UUID, (found) => standIn(uuids, found, found.startsWith('M') ? 'MIG-device' : 'GPU-device'))
-      .replace(PCI_BUS_ID, (found) => standIn(buses, found, 'bus'));
+  return mapStrings(value, (original) => {
+    let result = original.replace(DEVICE_UUID, uuids).replace(PCI_BUS_ID, buses);
     for (const [pattern, replacement] of literal) result = result.replace(pattern, replacement);
     return result.replace(OTHER_HOME, '/$1/<user>');
-  };
-  const walk = (each: unknown): unknown => {
-    if (typeof each === 'string') return text(each);
-    if (Array.isArray(each)) return each.map(walk);
-    if (typeof each === 'object' && each !== null) {
-      return Object.fromEntries(Object.entries(each).map(([key, inner]) => [key, walk(inner)]));
-    }
-    return each;
-  };
-  return walk(value) as T;
+  }) as T;
+}
+
+/**
+ * Numbered names for everything that matches `pattern`, in order of appearance. A shortened id is the same thing as the
+ * full one it begins, wherever either appears first, so all are collected before the first is named.
+ */
+function standIns(value: unknown, pattern: RegExp, prefix: (found: string) => string): (found: string) => string {
+  const all: string[] = [];
+  mapStrings(value, (text) => {
+    for (const [found] of text.matchAll(pattern)) all.push(found.toLowerCase());
+    return text;
+  });
+  const fullForm = (found: string): string =>
+    all.reduce((longest, each) => (each.startsWith(found) && each.length > longest.length ? each : longest), found);
+  const names = new Map<string, string>();
+  for (const full of new Set(all.map(fullForm))) names.set(full, `${prefix(full)}-${names.size + 1}`);
+  return (found) => names.get(fullForm(found.toLowerCase())) ?? prefix(found.toLowerCase());
+}
+
+function mapStrings(value: unknown, map: (text: string) => string): unknown {
+  if (typeof value === 'string') return map(value);
+  if (Array.isArray(value)) return value.map((each) => mapStrings(each, map));
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mapStrings(inner, map)]));
+  }
+  return value;
 }
 
 function literalReplacements(words: PrivateWords): [RegExp, string][] {

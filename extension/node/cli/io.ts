@@ -47,7 +47,9 @@ const STYLES = { good: 'green', bad: 'red', dim: 'dim', strong: 'bold' } as cons
 
 /** Coloured on a terminal that wants it (NO_COLOR is honoured), plain elsewhere. */
 export function paint(io: CliIo, tone: Tone, text: string): string {
-  return io.outIsTerminal && (io.env['NO_COLOR'] ?? '') === '' ? styleText(STYLES[tone], text) : text;
+  return io.outIsTerminal && (io.env['NO_COLOR'] ?? '') === '' // Whether it is a terminal was decided above; styleText would ask the real stdout.
+    ? styleText(STYLES[tone], text, { validateStream: false })
+    : text;
 }
 
 /** The version in package.json. */

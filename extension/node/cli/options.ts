@@ -17,7 +17,12 @@ export const COMMON_HELP = `  --json [FILE]        write the report (JSON) to FI
 /** node:util's parser with our errors; a bare `--json` means `--json -`. */
 export function readOptions<T extends Options>(args: readonly string[], options: T, positionals = 0) {
   try {
-    const parsed = parseArgs({ args: bareJson(args), options, allowPositionals: positionals > 0, strict: true });
+    const parsed = parseArgs({
+      args: options['json']?.type === 'string' ? bareJson(args) : [...args],
+      options,
+      allowPositionals: positionals > 0,
+      strict: true,
+    });
     if (parsed.positionals.length !== positionals) {
       throw new Error(`${positionals} arguments are needed, ${parsed.positionals.length} given`);
     }

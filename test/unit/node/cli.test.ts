@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { after, test } from 'node:test';
+import { emptyResult } from '../../../extension/core/emptyResult';
+import { createReport, parseReport, printReport } from '../../../extension/core/report';
+import type { CliIo } from '../../../extension/node/cli/io';
+import { runCli } from '../../../extension/node/cli/main';
+import type { FakeBehaviour } from './fakeBehaviour';
+import { sampleCase } from './sampleCase';
+
+const folder = await mkdtemp(path.join(os.tmpdir(), 'cli-'));
+after(() => rm(folder, { recursive: true, force: true }));
+
+let made = 0;
+
+async function attnDiag(
+  args: readonly string[],
+  behaviour: Omit<FakeBehaviour, 'counterFile'> = {},
+  changes: Partial<CliIo> = {},
+): Promise<{ code: number; out: string; err: string }> {
+  let out = '';
+  let err = '';
+  made += 1;
+  const counterFile = path.join(folder, `starts-${made}`);
+  const code = await runCli(args, {
+    out: (text) => (out += text),
+    err: (text) => (err += text),
+    outIsTerminal: false,
+    errIsTerminal: false,
+    columns: 100,
+    rootDir: process.cwd(),
+    helperPath: path.join(__dirname, 'fakeHelper.child.mjs'),
+    env: { ...process.env, FAKE_HELPER: JSON.stringify({ ...behaviour, counterFile }) },
+    signal: new AbortController().signal,
+    confirm: null,
+    ...changes,
+  });
+  return { code, out, err };
+}
+
+test('help: the overview and each command, on stdout with exit code 0; nothing at all is usage', async () => {
+  const overview = await attnDiag(['--help']);
+  assert.equal(overview.code, 0);
+  const commands = [...overview.out.matchAll(/^ {2}([a-z]+) {2,}/gm)].map((match) => match[1] ?? '');
+  assert.ok(commands.includes('devices') && commands.includes('run') && commands.includes('compare'));
+  for (const command of commands) {
+    const help = await attnDiag([command, '--help']);
+    assert.equal(help.code, 0, command);
+    assert.match(help.out, /^usage: attn-diag /, command);
+    assert.match(help.out, /Exit codes: 0/, command);
+    for (const line of help.out.split('\n')) assert.ok(line.length <= 120, `${command}: ${line}`);
+  }
+  assert.equal((await attnDiag([])).code, 2);
+});
+
+test('the version is that of the package', async () => {
+  const manifest = JSON.parse(await readFile('package.json', 'utf8')) as { version: string };
+  assert.deepEqual(await attnDiag(['--version']), { code: 0, out: `${manifest.version}\n`, err: '' });
+});
+
+const mistakes: readonly [string[], RegExp][] = [
+  [['fly'], /no command "fly"/],
+  [['devices', '--verbose'], /--verbose/],
+  [['devices', 'extra'], /extra|arguments/],
+  [['run', '--preset', 'nope'], /no preset "nope".*quick/s],
+  [['run', '--head-dim', 'big'], /--head-dim takes a whole number from 0 to 100000, not "big"/],
+  [['run', '--head-dim', '-1'], /head-dim/],
+  [['run', '--head-dim', '100001'], /--head-dim/],
+  [['run', '--heads', '32'], /--heads takes query and KV heads/],
+  [['run', '--page', '16,none'], /--page/],
+  [['run', '--op', 'train'], /--op is one of prefill, decode/],
+  [['run', '--cpu', '--device', '0'], /exclude each other/],
+  [['run', '--causal', '--full'], /exclude each other/],
+  [['run', '--check-rows', '0'], /--check-rows/],
+  [['compare', 'one.json'], /2 arguments/],
+  [['compare', 'a', 'b', '--noise', 'x'], /--noise/],
+];
+for (const [args, sentence] of mistakes) {
+  test(`usage: ${args.join(' ')}`, async () => {
+    const { code, out, err } = await attnDiag(args);
+    assert.equal(code, 2);
+    assert.equal(out, '');
+    assert.match(err, sentence);
+  });
+}
+
+test('devices lists the CPU device and says why there is nothing else', async () => {
+  const { code, out } = await attnDiag(['devices']);
+  assert.equal(code, 0);
+  assert.match(out, /^cpu /m);
+  assert.match(out, /CPU reference device/);
+});
+
+test('devices --json is one report on stdout and nothing else', async () => {
+  const { code, out, err } = await attnDiag(['devices', '--json']);
+  assert.equal(code, 0);
+  assert.equal(err, '');
+  const report = parseReport(out, 'stdout');
+  assert.equal(report.command, 'devices');
+  assert.equal(report.redacted, true);
+  assert.equal(report.machine.hostName, '<host>');
+  const open = await attnDiag(['devices', '--json', '-', '--no-redact']);
+  assert.equal(parseReport(open.out, 'stdout').machine.hostName, os.hostname());
+});
+
+test('run: unsupported rows are answers, exit code 0; the report goes to a file, the table to stdout', async () => {
+  const file = path.join(folder, 'run.json');
+  const { code, out, err } = await attnDiag([
+    'run',
+    '--cpu',
+    '--head-dim',
+    '64,7',
+    '--page',
+    'contiguous,24',
+    '--json',
+    file,
+  ]);
+  assert.equal(code, 0);
+  assert.match(out, /4 unsupported/);
+  assert.match(err, /4\/4 prefill/);
+  const report = parseReport(await readFile(file, 'utf8'), file);
+  assert.deepEqual(
+    report.rows.map((row) => [row.case.headDim, row.case.pageSize]),
+    [
+      [64, null],
+      [64, 24],
+      [7, null],
+      [7, 24],
+    ],
+  );
+});
+
+test('run: a case that crashes the helper is a row and exit code 1', async () => {
+  const { code, out } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], { cases: { 1: 'segv' } });
+  assert.equal(code, 1);
+  assert.match(out, /crashed: The helper crashed with a\s+memory fault/);
+});
+
+test('run: a device that is not there is exit code 3, also in the report', async () => {
+  for (const name of ['0', 'cuda:3', 'nvml:0', 'GPU-12345678']) {
+    const { code, err } = await attnDiag(['run', '--device', name]);
+    assert.equal(code, 3);
+    assert.match(err, /There is no device/);
+    assert.match(err, /Choose one of: cpu/);
+  }
+  const { code, out } = await attnDiag(['run', '--device', '0', '--json', '-']);
+  assert.equal(code, 3);
+  assert.equal(parseReport(out, 'stdout').failure?.code, 'deviceNotFound');
+});
+
+test('run: Ctrl-C keeps the finished rows and exits with 130', async () => {
+  const abort = new AbortController();
+  const file = path.join(folder, 'interrupted.json');
+  const { code, out } = await attnDiag(
+    ['run', '--cpu', '--head-dim', '64', '--page', '16', '--json', file],
+    { cases: { 1: 'untilCancelled' } },
+    { signal: abort.signal, err: (text) => void (text.includes('1 cases') && setTimeout(() => abort.abort(), 300)) },
+  );
+  assert.equal(code, 130);
+  assert.match(out, /1 cancelled/);
+  assert.equal(parseReport(await readFile(file, 'utf8'), file).rows.length, 1);
+});
+
+test('a report that cannot be written is told, with the reason', async () => {
+  const { code, err } = await attnDiag(['devices', '--json', path.join(folder, 'no', 'folder.json')]);
+  assert.equal(code, 1);
+  assert.match(err, /could not be written: there is no such file or folder/);
+});
+
+test('compare: exit code 1 on a regression, 0 without, 1 for a file that is no report', async () => {
+  const report = (status: 'ok' | 'wrong'): string =>
+    printReport(
+      createReport({
+        command: 'run',
+        toolVersion: '0',
+        createdAtMs: 0,
+        machine: { platform: 'p', nodeVersion: 'n', hostName: 'h' },
+        facts: null,
+        rows: [{ engine: 'bundled', deviceId: 'cpu', case: sampleCase(1), result: emptyResult(status, 'r', 'r') }],
+        privateWords: null,
+      }),
+    );
+  const good = path.join(folder, 'good.json');
+  const bad = path.join(folder, 'bad.json');
+  await writeFile(good, report('ok'));
+  await writeFile(bad, report('wrong'));
+  const regressed = await attnDiag(['compare', good, bad]);
+  assert.equal(regressed.code, 1);
+  assert.match(regressed.out, /broken/);
+  assert.equal((await attnDiag(['compare', bad, good])).code, 0);
+  const json = await attnDiag(['compare', good, bad, '--json']);
+  assert.equal((JSON.parse(json.out) as { regressions: number }).regressions, 1);
+  const missing = await attnDiag(['compare', good, path.join(folder, 'nothing.json')]);
+  assert.equal(missing.code, 1);
+  assert.match(missing.err, /no such file/);
+});
+
+test('colour only on a terminal, and not with NO_COLOR', async () => {
+  const escape = String.fromCharCode(27);
+  assert.ok(!(await attnDiag(['devices'])).out.includes(escape));
+  const env = { ...process.env, FAKE_HELPER: JSON.stringify({ counterFile: path.join(folder, 'colour') }) };
+  assert.ok(
+    (await attnDiag(['devices'], {}, { outIsTerminal: true, env: { ...env, NO_COLOR: '' } })).out.includes(escape),
+  );
+  assert.ok(
+    !(await attnDiag(['devices'], {}, { outIsTerminal: true, env: { ...env, NO_COLOR: '1' } })).out.includes(escape),
+  );
+});
