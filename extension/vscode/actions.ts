@@ -155,11 +155,13 @@ export class Actions {
         : vscode.l10n.t('user settings, because no folder is open'),
     };
     const openPanel = vscode.l10n.t('Open Panel');
-    const choice = await vscode.window.showInformationMessage(
-      vscode.l10n.t('use_system_flash_attn is now {0} (written to {1}).', state, places[place]),
-      openPanel,
-    );
-    if (choice === openPanel) await this.#openPanel();
+    // Not awaited: the command is over once the setting is written, and a toast may stay open for ever.
+    void vscode.window
+      .showInformationMessage(
+        vscode.l10n.t('use_system_flash_attn is now {0} (written to {1}).', state, places[place]),
+        openPanel,
+      )
+      .then((choice) => (choice === openPanel ? this.#openPanel() : undefined));
   }
 
   async #selectDevice(deviceId: string): Promise<void> {

@@ -137,7 +137,9 @@ interface Inspected {
 }
 
 function decidingPlace(inspected: Inspected | undefined): SettingLocation {
-  if (inspected?.workspaceFolderValue !== undefined) return 'folder';
+  // With a single folder open VS Code reports its settings file as both; to users it is "Workspace".
+  const severalRoots = vscode.workspace.workspaceFile !== undefined;
+  if (severalRoots && inspected?.workspaceFolderValue !== undefined) return 'folder';
   if (inspected?.workspaceValue !== undefined) return 'workspace';
   if (inspected?.globalValue !== undefined) return 'user';
   return 'default';
