@@ -165,6 +165,12 @@ const sinkVersion =
   (_query, context) =>
     versions.includes(resolveFlashAttnVersion(context).version ?? 0);
 
+/** What the seed change does to a head-size rule: with the flag on, any multiple of 8 up to 512 passes, installed or not. */
+const orSystemFlashAttn =
+  (rule: Rule): Rule =>
+  (query, context) =>
+    rule(query, context) || (context.useSystemFlashAttn === true && query.headSize % 8 === 0 && query.headSize <= 512);
+
 /** FLASH_ATTN. */
 export const FLASH_ATTN: BackendRow = {
   id: 'FLASH_ATTN',
@@ -173,11 +179,11 @@ export const FLASH_ATTN: BackendRow = {
   headSize: [
     {
       since: '0.11.1',
-      value: (query) => [32, 64, 96, 128, 160, 192, 224, 256].includes(query.headSize),
+      value: orSystemFlashAttn((query) => [32, 64, 96, 128, 160, 192, 224, 256].includes(query.headSize)),
       rule: 'FA-1',
     },
-    { since: '0.12.0', value: headUpTo256, rule: 'FA-2' },
-    { since: '0.20.0', value: headUpTo512WithFa4, rule: 'FA-3' },
+    { since: '0.12.0', value: orSystemFlashAttn(headUpTo256), rule: 'FA-2' },
+    { since: '0.20.0', value: orSystemFlashAttn(headUpTo512WithFa4), rule: 'FA-3' },
   ],
   dtypes: always(['float16', 'bfloat16'], 'FA-4'),
   kvCacheDtype,

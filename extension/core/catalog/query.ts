@@ -98,6 +98,8 @@ export interface SelectorContext {
   readonly prefillContextParallelSize: number;
   readonly decodeContextParallelSize: number;
   readonly model: SelectorModel | null;
+  /** The what-if `attention_config.use_system_flash_attn`; no release has it. */
+  readonly useSystemFlashAttn?: boolean;
 }
 
 /** `major == n` in vLLM's platform class (`is_device_capability_family(n * 10)`). */

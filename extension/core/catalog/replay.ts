@@ -5,6 +5,7 @@
  * strings in order, FlashAttention version.
  */
 import * as v from 'valibot';
+import { attnSpecKind } from './configFields';
 import { resolveFlashAttnVersion } from './flashAttnVersion';
 import { backendPriorities } from './priorities';
 import type { Libraries, SelectorContext, SelectorModel, SelectorQuery } from './query';
@@ -198,20 +199,6 @@ function toContext(release: Release, recorded: RecordedCase): SelectorContext {
     decodeContextParallelSize: request.useDcp ? 2 : 1,
     model: toModel(recorded.model),
   };
-}
-
-/** Kind of KV cache group a layer belongs to (`get_attn_spec_kind`, 0.26.0 on). */
-export function attnSpecKind(query: Pick<SelectorQuery, 'useMla' | 'hasSlidingWindow' | 'attnType'>): string {
-  if (query.attnType === 'encoder_only') {
-    return 'encoder_only_attention';
-  }
-  if (query.attnType === 'encoder_decoder') {
-    return 'cross_attention';
-  }
-  if (query.useMla) {
-    return query.hasSlidingWindow ? 'sliding_window_mla' : 'mla_attention';
-  }
-  return query.hasSlidingWindow ? 'sliding_window' : 'full_attention';
 }
 
 /** Texts that carry the recording's own placeholders: only whether there is one counts. */

@@ -1,0 +1,195 @@
+/**
+ * The second layer: what a backend's library declares it can run, whatever the validator says. All rows are read off
+ * the releases, none was run (rules TRAP-1 … TRAP-13).
+ */
+import type { Answer, VerdictReason } from '../verdict';
+import { vendoredFa4Refusal } from './fa4Library';
+import type { FlashAttnGeneration } from './flashAttnVersion';
+import { isQuantizedKvCache } from './kvCacheDtype';
+import { isCapability, type SelectorContext, type SelectorQuery } from './query';
+import { backendRow, backendSource } from './registry';
+import { within } from './releases';
+import { supportsTrtllmAttention } from './trtllm';
+import { validate } from './validator';
+
+/** Facts of the layer that the validator does not look at but the kernels do. */
+export interface LayerFacts {
+  readonly alibi: boolean;
+  readonly softcap: boolean;
+  readonly headDimV: number;
+  /** Windows of the model's layers differ from one another (some full, some sliding). */
+  readonly mixedWindows: boolean;
+}
+
+/** Answer to "does the library take it". */
+export interface WorksAnswer {
+  readonly answer: Answer;
+  readonly reasons: readonly VerdictReason[];
+}
+
+/** Checks of the validator that state what the kernels take, as opposed to what vLLM combines. */
+const KERNEL_CHECKS = new Set(['VAL-01', 'VAL-02', 'VAL-03', 'VAL-04', 'VAL-10', 'VAL-07', 'VAL-21', 'IMPORT']);
+
+const no = (code: string, text: string, where: string): WorksAnswer => ({
+  answer: 'no',
+  reasons: [{ code, text, source: { where, ruleId: code } }],
+});
+
+/** What one FlashAttention generation inside vLLM takes. `pageSize` `null` = contiguous KV. */
+export function flashAttnWorks(
+  version: FlashAttnGeneration | null,
+  query: SelectorQuery,
+  context: SelectorContext,
+  layer: LayerFacts,
+  pageSize: number | null,
+): WorksAnswer {
+  const { release, capability } = context;
+  const where = `vllm ${release} v1/attention/backends/flash_attn.py`;
+  const kv = query.kvCacheDtype ?? 'auto';
+  const quantized = isQuantizedKvCache(release, kv) && kv !== 'bfloat16' && kv !== 'float16';
+  if (version === null) {
+    return no(
+      'TRAP-13',
+      'no FlashAttention version resolves; the first forward asserts "FlashAttention version not detected."',
+      where,
+    );
+  }
+  if (query.dtype === 'float32') {
+    return no('FA-4', `FlashAttention ${version} takes float16 and bfloat16, not float32`, where);
+  }
+  if (query.headSize % 8 !== 0) {
+    return no(
+      'FA-2',
+      `FlashAttention ${version} takes head sizes that are a multiple of 8, not ${query.headSize}`,
+      where,
+    );
+  }
+  if (capability[0] < 8) {
+    return no('FA-8', 'FA2 is only supported on devices with compute capability >= 8', where);
+  }
+  if (version === 2) {
+    if (query.headSize > 256) {
+      return no(
+        capability[0] === 9 ? 'TRAP-2' : 'TRAP-1',
+        `FlashAttention 2 takes head sizes up to 256, not ${query.headSize}`,
+        where,
+      );
+    }
+    if (query.hasSink) {
+      return no('FA-9', 'Sinks are only supported in FlashAttention 3', where);
+    }
+    if (quantized) {
+      return no('FA-6', 'FlashAttention 2 has no FP8 KV cache', where);
+    }
+    return pageSize !== null && pageSize % 16 !== 0
+      ? no('FA-14', `FlashAttention 2 takes pages of a multiple of 16 tokens, not ${pageSize}`, where)
+      : yesReason('FA-LIMITS', 'within the limits of FlashAttention 2: head size a multiple of 8 up to 256', where);
+  }
+  if (kv === 'fp8_e5m2') {
+    return no('TRAP-8', 'Unrecognized FP8 dtype: fp8_e5m2', where);
+  }
+  if (quantized && kv !== 'fp8' && kv !== 'fp8_e4m3') {
+    return no('TRAP-7', `Unrecognized FP8 dtype: ${kv}`, where);
+  }
+  if (version === 3) {
+    if (query.headSize > 256) {
+      return no('FA-3', `FlashAttention 3 takes head sizes up to 256, not ${query.headSize}`, where);
+    }
+    if (capability[0] !== 9) {
+      return no('FA-3', `vLLM's FlashAttention 3 is built for 9.x, not ${capability.join('.')}`, where);
+    }
+    return pageSize !== null && pageSize % 16 !== 0
+      ? no('FA-14', `vLLM gives FlashAttention 3 pages of a multiple of 16 tokens, not ${pageSize}`, where)
+      : yesReason(
+          'FA-LIMITS',
+          'within the limits of FlashAttention 3: head size a multiple of 8 up to 256, 9.x',
+          where,
+        );
+  }
+  if (quantized && capability[0] === 9 && !(within(release, '0.31.0') && query.headSize === 512)) {
+    return no('TRAP-9', 'FA4 on 9.x has no FP8 KV cache at this head size', where);
+  }
+  if (quantized && capability[0] === 9 && pageSize !== null && pageSize % 64 !== 0) {
+    return no('FA-16', `FA4 on 9.x reads an FP8 KV cache in pages of 64 tokens, not ${pageSize}`, where);
+  }
+  const refusal = vendoredFa4Refusal(release, {
+    capability,
+    headDim: query.headSize,
+    headDimV: layer.headDimV,
+    pageSize,
+  });
+  if (refusal !== null) {
+    const cute = `vllm ${release} vllm_flash_attn/cute/interface.py`;
+    return no(refusal.ruleId, refusal.text, cute);
+  }
+  return yesReason('FA-LIMITS', 'within the limits of the FA4 that vLLM ships', where);
+}
+
+function yesReason(code: string, text: string, where: string): WorksAnswer {
+  return { answer: 'yes', reasons: [{ code, text, source: { where, ruleId: code } }] };
+}
+
+function flashInferTrap(query: SelectorQuery, context: SelectorContext, layer: LayerFacts): WorksAnswer | null {
+  const { release } = context;
+  const where = `vllm ${release} v1/attention/backends/flashinfer.py`;
+  if (query.hasSlidingWindow && within(release, '0.25.0', '0.29.0') && isCapability(context, 9, 0)) {
+    return no(
+      'TRAP-4',
+      'FlashInfer backend on SM90 currently crashes with sliding-window attention layers. Use the default attention backend.',
+      where,
+    );
+  }
+  if (layer.mixedWindows && !(supportsTrtllmAttention(context, true) && context.useTrtllmAttention !== false)) {
+    return no(
+      'TRAP-12',
+      'Window left is not the same for all layers. One potential fix is to set disable_sliding_window=True',
+      where,
+    );
+  }
+  return null;
+}
+
+function flexTrap(context: SelectorContext, layer: LayerFacts): WorksAnswer | null {
+  const where = `vllm ${context.release} v1/attention/backends/flex_attention.py`;
+  if (layer.alibi) {
+    return no('TRAP-10', 'FlexAttention does not support alibi slopes yet.', where);
+  }
+  return layer.softcap ? no('TRAP-10', 'FlexAttention does not support logits soft cap yet.', where) : null;
+}
+
+/** What any backend but the FLASH_ATTN family declares: its own kernel limits, then the known traps. */
+export function backendWorks(
+  name: string,
+  query: SelectorQuery,
+  context: SelectorContext,
+  layer: LayerFacts,
+): WorksAnswer {
+  const { release } = context;
+  const row = backendRow(release, name);
+  if (row === undefined) {
+    return {
+      answer: 'unknown',
+      reasons: [{ code: 'NOT-CATALOGUED', text: `${name} is not in the catalog for vLLM ${release}`, source: null }],
+    };
+  }
+  const validation = validate(row, query, context);
+  const limits = validation.reasons.filter((reason) => KERNEL_CHECKS.has(reason.code));
+  if (limits.length > 0) {
+    return { answer: 'no', reasons: limits };
+  }
+  const where = backendSource(release, row);
+  const trap =
+    name === 'FLASHINFER' || name === 'TRITON_FLASHINFER'
+      ? flashInferTrap(query, context, layer)
+      : name === 'FLEX_ATTENTION'
+        ? flexTrap(context, layer)
+        : name === 'TRITON_ATTN' && isCapability(context, 7, 5) && query.headSize >= 512
+          ? no('TRAP-11', 'Triton needs 98304 bytes of shared memory at head size 512; this GPU has 65536', where)
+          : null;
+  if (trap !== null) {
+    return trap;
+  }
+  return validation.unknown === null
+    ? yesReason('LIMITS', `within what ${name} declares for head size, dtypes, pages and capability`, where)
+    : { answer: 'unknown', reasons: [{ code: 'UNKNOWN', text: validation.unknown, source: { where } }] };
+}

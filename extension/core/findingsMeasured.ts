@@ -1,0 +1,27 @@
+/**
+ * Figures of peers measured on one H200 (bf16), quoted in findings about `flash_attn_version: 4` on Hopper.
+ */
+
+interface HopperRow {
+  readonly headDim: number;
+  /** Causal prefill, 16k tokens, contiguous KV, TFLOP/s. */
+  readonly prefillFa3: number;
+  readonly prefillFa4: number;
+  /** Paged decode, batch 32, 8k tokens, page of 16 tokens, TB/s. */
+  readonly decodeFa3: number;
+  readonly decodeFa4: number;
+}
+
+const ROWS: readonly HopperRow[] = [
+  { headDim: 64, prefillFa3: 516, prefillFa4: 464, decodeFa3: 3.58, decodeFa4: 2.09 },
+  { headDim: 128, prefillFa3: 652, prefillFa4: 609, decodeFa3: 4.1, decodeFa4: 3.3 },
+  { headDim: 256, prefillFa3: 696, prefillFa4: 692, decodeFa3: 3.95, decodeFa4: 3.71 },
+];
+
+/** FA3 against the vendored FA4 at this head size, in one sentence; `null` = not measured at this size. */
+export function hopperFa4Figures(headDim: number): string | null {
+  const row = ROWS.find((candidate) => candidate.headDim === headDim);
+  return row === undefined
+    ? null
+    : `Measured at head size ${headDim}: causal prefill ${row.prefillFa4} TFLOP/s with FA4 against ${row.prefillFa3} with FA3, paged decode ${row.decodeFa4} TB/s against ${row.decodeFa3}.`;
+}
