@@ -2,19 +2,21 @@
 import path from 'node:path';
 import * as vscode from 'vscode';
 import { currentDevice, initialState, isRunning, type AppState } from './core/appState';
-import { Store } from './core/store';
+import { known, Store } from './core/store';
 import type { PanelModel } from './core/viewModels';
 import type { StatusBarModel } from './core/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
 import { HelperClient } from './node/helperClient';
 import { Actions, fitPreset } from './vscode/actions';
 import { guarded, registerCommands } from './vscode/commands';
+import { Deriving } from './vscode/deriving';
 import { FindingDiagnostics } from './vscode/diagnostics';
 import { OutputLogger } from './vscode/logging';
 import { ModelFile } from './vscode/modelFile';
 import { PanelController } from './vscode/panel';
 import { Probing } from './vscode/probing';
 import { Running } from './vscode/running';
+import { ServeFile } from './vscode/serveFile';
 import { hasFolder, SettingsReader, type Settings } from './vscode/settings';
 import { StatusBar } from './vscode/statusBar';
 import { checkAddon, readCapabilities } from './vscode/workspaceGate';
@@ -24,7 +26,7 @@ export interface TestApi {
   readonly state: () => AppState;
   readonly lastPanelModel: () => PanelModel | null;
   readonly statusBar: () => StatusBarModel;
-  /** Posts a message in the panel's place, parsed and carried out as if the page had sent it. */
+  /** Hands the host a message as if the page had posted it. */
   readonly receiveFromPanel: (message: unknown) => void;
   /** Milliseconds that building the container took. */
   readonly activationMs: number;
@@ -68,7 +70,9 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       logger: log,
     }));
   const probing = new Probing(store, log, context.globalState, helperClient);
+  own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
+  const serveFile = own(new ServeFile(store, settings, log));
   const running = new Running({
     store,
     log,
@@ -101,16 +105,28 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   own(new FindingDiagnostics(store));
   own(registerCommands(actions.commands, log));
 
+  let shown = settings.current;
   own(
     settings.onDidChange((current) => {
-      const before = store.state.vllmVersion.value;
-      const modelBefore = loadedModelPath;
+      const before = shown;
+      shown = current;
       store.patch(settingsPart(current));
-      loadedModelPath = current.modelPath.value;
-      if (loadedModelPath !== modelBefore || current.vllmVersion.value !== before) void modelFile.load();
+      if (current.serveConfigPath.value !== before.serveConfigPath.value) void serveFile.load();
+      if (
+        current.modelPath.value !== before.modelPath.value ||
+        current.vllmVersion.value !== before.vllmVersion.value
+      ) {
+        void modelFile.load();
+      }
     }),
   );
-  let loadedModelPath = settings.current.modelPath.value;
+  // Head counts are per rank, and a serve file says how many ranks there are.
+  own({
+    dispose: store.subscribe(
+      (state) => known(state.serve)?.settings.tensorParallelSize,
+      () => void modelFile.load(),
+    ),
+  });
   own(vscode.workspace.onDidGrantWorkspaceTrust(() => store.patch({ trusted: true })));
   own({
     dispose: store.subscribe(
@@ -126,7 +142,12 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   });
 
   probing.restore();
-  if (loadedModelPath !== '') void modelFile.load();
+  // Reading two small files waits until the window is up.
+  const firstReads = setTimeout(() => {
+    void serveFile.load();
+    void modelFile.load();
+  }, 0);
+  own({ dispose: () => clearTimeout(firstReads) });
 
   // Set by `npm start`, whose user asked to see this extension.
   if (process.env.ATTENTION_DIAGNOSTICS_OPEN_PANEL === '1') panel.open();

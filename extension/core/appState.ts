@@ -4,6 +4,7 @@
  */
 import type { AttentionCase, Ceilings, ResultRow, ResultStatus } from './attentionCase';
 import type { Evaluation, MatrixCell, MatrixSubject } from './evaluation';
+import type { FlagNote } from './flashAttnFlag';
 import type { DeviceFacts, SystemFacts } from './facts';
 import { findPreset } from './presets';
 import type { Report } from './report';
@@ -36,6 +37,7 @@ export interface LoadedServeFile {
   readonly settings: ServeSettings;
   /** `use_system_flash_attn` in the file; `null` = not written there. */
   readonly useSystemFlashAttn: boolean | null;
+  readonly mlaDisabled: boolean;
   readonly findings: readonly Finding[];
 }
 
@@ -53,13 +55,8 @@ export interface DerivedAnswer {
   readonly flagOn: RuleAnswer;
   /** What the flag does beyond single cells: effect on the installed or chosen release, traps; plain sentences. */
   readonly flagNotes: readonly FlagNote[];
-}
-
-/** One sentence about the flag, with where it comes from. */
-export interface FlagNote {
-  readonly severity: 'info' | 'warning' | 'error';
-  readonly text: string;
-  readonly source: string | null;
+  /** The same as findings, for a serve file that really sets the flag. */
+  readonly flagFindings: readonly Finding[];
 }
 
 /** Steps of one case; the names of the helper's progress messages. */

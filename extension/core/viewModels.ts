@@ -1,5 +1,6 @@
 /** State → the complete snapshot that the panel shows. Pure: the same state gives the same model. */
-import { finishedCases, isRunning, onScreen, type AppState, type FlagNote, type SettingLocation } from './appState';
+import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from './appState';
+import type { FlagNote } from './flashAttnFlag';
 import { formatPageSize } from './format';
 import { PRESETS } from './presets';
 import type { RequestForm } from './requestForm';
@@ -129,8 +130,10 @@ export function panelModel(state: AppState): PanelModel {
 /** Findings of the serve file and of the rules in force, in that order. */
 export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
+  const serve = known(state.serve);
   return [
-    ...(known(state.serve)?.findings ?? []),
+    ...(serve?.findings ?? []),
+    ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? [] : answerInForce(state, derived).evaluation.findings),
   ];
 }

@@ -1,6 +1,7 @@
 /** State → the support matrix, and what the flag changes in it, small enough to cross a network at every change. */
 import { askedCapability, currentDevice, type AppState, type DerivedAnswer, type RuleAnswer } from './appState';
 import type { ResultRow } from './attentionCase';
+import { MAX_HEAD_DIMS, MAX_LAYOUTS } from './derive';
 import type { MatrixCell, MatrixSubject } from './evaluation';
 import { formatPageSize } from './format';
 import { known } from './store';
@@ -68,9 +69,6 @@ export interface MatrixSection {
   readonly note: string | null;
 }
 
-/** Head sizes and layouts shown at most, so that a snapshot stays small; the rest is named in `note`. */
-export const MAX_HEAD_DIMS = 16;
-export const MAX_LAYOUTS = 8;
 const MAX_FLAG_CHANGES = 200;
 
 /** Subject id of the extension's own kernels, as in result rows. */
@@ -158,7 +156,7 @@ class VerdictTable {
 }
 
 function subjectView(subject: MatrixSubject): SubjectView {
-  return { id: subject.id, label: subject.label, kind: subject.kind, asksSelects: subject.kind === 'vllmBackend' };
+  return { id: subject.id, label: subject.label, kind: subject.kind, asksSelects: subject.kind !== 'bundled' };
 }
 
 function cellKey(subject: string, headDim: number, pageSize: number | null): string {

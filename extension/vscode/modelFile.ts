@@ -10,6 +10,7 @@ import { DEFAULT_SERVE_SETTINGS } from '../core/request';
 import { failed, IDLE, known, loading, ready, type Store } from '../core/store';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
+import { readTextFile, resolveSettingPath, settingPath, statFile } from './workspaceFiles';
 
 /** Larger files are no model configuration. */
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
@@ -39,7 +40,7 @@ export class ModelFile {
     }
     this.#store.update((state) => ({ ...state, model: loading(state.model) }));
     try {
-      const model = await this.#read(resolvePath(written));
+      const model = await this.#read(resolveSettingPath(written));
       if (read === this.#reads) this.#store.patch({ model: ready(model) });
     } catch (error) {
       if (read !== this.#reads) return;
@@ -73,7 +74,7 @@ export class ModelFile {
       uri = choice.uri ?? (await browseForConfig());
       if (uri === undefined) return;
     }
-    await this.#settings.write('modelPath', settingText(uri));
+    await this.#settings.write('modelPath', settingPath(uri));
   }
 
   async #read(uri: vscode.Uri): Promise<LoadedModel> {
@@ -85,7 +86,7 @@ export class ModelFile {
     const shape = readModelShape(json, {
       vllmVersion: version === 'newest' ? NEWEST_RELEASE : version,
       tensorParallelSize: serve.tensorParallelSize,
-      mlaDisabled: false,
+      mlaDisabled: known(this.#store.state.serve)?.mlaDisabled ?? false,
     });
     if (!shape.ok) {
       throw new DiagError('usage', { problem: `${name}: ${shape.error.problem}` });
@@ -96,28 +97,16 @@ export class ModelFile {
 
 /** A folder stands for its config.json. */
 async function configFile(uri: vscode.Uri): Promise<vscode.Uri> {
-  const stat = await statOf(uri);
-  return stat.type & vscode.FileType.Directory ? vscode.Uri.joinPath(uri, 'config.json') : uri;
+  const { type } = await statFile(uri);
+  return (type & vscode.FileType.Directory) !== 0 ? vscode.Uri.joinPath(uri, 'config.json') : uri;
 }
 
 async function readJson(uri: vscode.Uri): Promise<unknown> {
-  const { size } = await statOf(uri);
-  if (size > MAX_CONFIG_BYTES) {
-    throw new DiagError('fileTooLarge', { path: uri.path, bytes: size, limitBytes: MAX_CONFIG_BYTES });
-  }
-  const text = new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
+  const text = await readTextFile(uri, MAX_CONFIG_BYTES);
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
     throw new DiagError('fileUnreadable', { path: uri.path, problem: 'it is not JSON' }, error);
-  }
-}
-
-async function statOf(uri: vscode.Uri): Promise<vscode.FileStat> {
-  try {
-    return await vscode.workspace.fs.stat(uri);
-  } catch (error) {
-    throw new DiagError('fileUnreadable', { path: uri.path, problem: 'there is no such file or folder' }, error);
   }
 }
 
@@ -134,18 +123,4 @@ async function browseForConfig(): Promise<vscode.Uri | undefined> {
     title: vscode.l10n.t('Model configuration (config.json)'),
   });
   return chosen?.[0];
-}
-
-/** A path in a setting: absolute, or relative to the first folder. */
-function resolvePath(written: string): vscode.Uri {
-  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
-  if (path.isAbsolute(written) || folder === undefined) return vscode.Uri.file(written);
-  return vscode.Uri.joinPath(folder, written);
-}
-
-/** Inside the workspace a relative path, which a colleague's checkout understands too. */
-function settingText(uri: vscode.Uri): string {
-  return vscode.workspace.getWorkspaceFolder(uri) === undefined
-    ? uri.fsPath
-    : vscode.workspace.asRelativePath(uri, false);
 }

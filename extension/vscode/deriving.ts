@@ -1,0 +1,47 @@
+/** Keeps the answer of the rules in step with everything it depends on. */
+import type * as vscode from 'vscode';
+import type { AppState } from '../core/appState';
+import { deriveAnswer, deriveInputs } from '../core/derive';
+import { DiagError } from '../core/errors';
+import type { Logger } from '../core/logger';
+import { failed, IDLE, ready, shallowEqual, type Store } from '../core/store';
+import { failureOf } from './probing';
+
+/** Evaluates off the call that changed the state, once for a burst of changes. */
+export class Deriving implements vscode.Disposable {
+  readonly #store: Store<AppState>;
+  readonly #log: Logger;
+  readonly #unsubscribe: () => void;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(store: Store<AppState>, log: Logger) {
+    this.#store = store;
+    this.#log = log;
+    this.#unsubscribe = store.subscribe(deriveInputs, () => this.#schedule(), shallowEqual);
+  }
+
+  dispose(): void {
+    this.#unsubscribe();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#derive();
+    }, 0);
+  }
+
+  #derive(): void {
+    const startedMs = performance.now();
+    try {
+      const answer = deriveAnswer(deriveInputs(this.#store.state));
+      this.#store.patch({ derived: answer === null ? IDLE : ready(answer) });
+      this.#log.debug(`Evaluated the rules in ${(performance.now() - startedMs).toFixed(1)} ms.`);
+    } catch (error) {
+      this.#log.error('The rules could not be evaluated.', DiagError.from(error));
+      // An older answer would be for another question.
+      this.#store.patch({ derived: failed(IDLE, failureOf(error)) });
+    }
+  }
+}

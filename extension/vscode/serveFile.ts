@@ -1,0 +1,92 @@
+/** Reads the serve file named by the setting. Reads only; nothing is executed. */
+import * as vscode from 'vscode';
+import type { AppState, LoadedServeFile } from '../core/appState';
+import { DiagError } from '../core/errors';
+import type { Logger } from '../core/logger';
+import { completeServeSettings, parseServeFile, SERVE_FILE_LIMIT_BYTES, serveFileKind } from '../core/serveConfig';
+import type { ServeProblem } from '../core/serveConfigSource';
+import { failed, IDLE, loading, ready, type Store } from '../core/store';
+import type { Finding } from '../core/verdict';
+import { failureOf } from './probing';
+import type { SettingsReader } from './settings';
+import { readTextFile, resolveSettingPath } from './workspaceFiles';
+
+/** Keeps the store's serve settings in step with the setting and with saves of the file. */
+export class ServeFile implements vscode.Disposable {
+  readonly #store: Store<AppState>;
+  readonly #settings: SettingsReader;
+  readonly #log: Logger;
+  readonly #listener: vscode.Disposable;
+  #reads = 0;
+
+  constructor(store: Store<AppState>, settings: SettingsReader, log: Logger) {
+    this.#store = store;
+    this.#settings = settings;
+    this.#log = log;
+    this.#listener = vscode.workspace.onDidSaveTextDocument((document) => {
+      const written = this.#settings.current.serveConfigPath.value;
+      if (written !== '' && document.uri.toString() === resolveSettingPath(written).toString()) void this.load();
+    });
+  }
+
+  /** Reads the file that the setting names; the outcome is in the store, a failure included. */
+  async load(): Promise<void> {
+    const written = this.#settings.current.serveConfigPath.value;
+    this.#reads += 1;
+    const read = this.#reads;
+    if (written === '') {
+      this.#store.patch({ serve: IDLE });
+      return;
+    }
+    this.#store.update((state) => ({ ...state, serve: loading(state.serve) }));
+    try {
+      const serve = await readServeFile(resolveSettingPath(written));
+      if (read === this.#reads) this.#store.patch({ serve: ready(serve) });
+    } catch (error) {
+      if (read !== this.#reads) return;
+      this.#log.warn('The serve file could not be read.', DiagError.from(error));
+      // Settings of another file would answer the wrong question.
+      this.#store.patch({ serve: failed(IDLE, failureOf(error)) });
+    }
+  }
+
+  dispose(): void {
+    this.#listener.dispose();
+  }
+}
+
+async function readServeFile(uri: vscode.Uri): Promise<LoadedServeFile> {
+  const text = await readTextFile(uri, SERVE_FILE_LIMIT_BYTES);
+  const name = uri.path.split('/').at(-1) ?? uri.path;
+  const kind = serveFileKind(uri.path, text);
+  if (kind === null) {
+    throw new DiagError('fileUnreadable', {
+      path: uri.path,
+      problem:
+        'it is no kind of serve file that is read (vLLM YAML, shell script, Dockerfile, compose, launch.json, .env)',
+    });
+  }
+  const parsed = parseServeFile(uri.fsPath, text, kind);
+  const flag = parsed.useSystemFlashAttn?.value;
+  return {
+    name,
+    settings: completeServeSettings(parsed.settings),
+    useSystemFlashAttn: typeof flag === 'boolean' ? flag : null,
+    mlaDisabled: parsed.mlaDisabled,
+    findings: parsed.problems.map(problemFinding),
+  };
+}
+
+function problemFinding(problem: ServeProblem, index: number): Finding {
+  return {
+    id: `serve:${problem.code}:${index}`,
+    code: `serve-${problem.code}`,
+    severity: problem.severity,
+    title: 'The serve file is not fully understood',
+    detail: problem.text,
+    level: 'declared',
+    source: null,
+    range: problem.range,
+    fixes: [],
+  };
+}
