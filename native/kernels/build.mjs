@@ -21,12 +21,15 @@ import { crc32 } from 'node:zlib';
 
 const KERNELS = dirname(fileURLToPath(import.meta.url));
 const COMPILER = 'nvrtc 12.8.93 + ptxas 12.8.93';
-/** The portable source uses nothing past compute_80, so one front-end pass serves every image. */
-const NVRTC_FLAGS = ['-arch=compute_80', '-std=c++17', '-default-device'];
+const NVRTC_FLAGS = ['-std=c++17', '-default-device'];
+/** The portable source uses nothing past compute_80, so one front-end pass serves every image; Hopper's needs its own. */
+const PORTABLE = 'compute_80';
+const HOPPER = 'compute_90a';
 const PTXAS_FLAGS = ['-v', '-O3'];
 /** Oldest driver API version per image: SASS of 12.x loads on any 12.x driver that knows the GPU, PTX 8.7 needs 12.8. */
-const MIN_DRIVER = { sm_80: 12000, sm_90: 12000, sm_120: 12080, ptx: 12080 };
-const SOURCE_FOLDERS = ['common', 'portable', 'support'];
+const MIN_DRIVER = { sm_80: 12000, sm_90: 12000, sm_90a: 12000, sm_120: 12080, ptx: 12080 };
+const PORTABLE_TARGETS = ['sm_80', 'sm_90', 'sm_120', 'ptx'];
+const SOURCE_FOLDERS = ['common', 'portable', 'sm90a', 'support'];
 const FAULTS = ['mask', 'page', 'rescale'];
 
 class BuildError extends Error {
@@ -51,7 +54,8 @@ function parseOptions() {
     throw new BuildError(error.message, 2);
   }
   if (values.fault && !FAULTS.includes(values.fault)) throw new BuildError(`--fault is one of ${FAULTS.join(', ')}`, 2);
-  if (values.fault && !values.out) throw new BuildError('--fault needs --out, so that it never replaces the real kernels', 2);
+  if (values.fault && !values.out)
+    throw new BuildError('--fault needs --out, so that it never replaces the real kernels', 2);
   const jobs = Number(values.jobs);
   if (!Number.isInteger(jobs) || jobs < 1) throw new BuildError('--jobs is a positive whole number', 2);
   return { ...values, jobs, out: values.out ?? join(KERNELS, '..', 'build', 'kernels') };
@@ -80,7 +84,10 @@ function findCompiler() {
     throw new BuildError('GPU kernels are built on 64-bit x86 Linux only; the extension works without them.', 3);
   }
   if (spawnSync('python3', ['-m', 'pip', '--version']).status !== 0) {
-    throw new BuildError('GPU kernels need pip to fetch the CUDA compiler: install it with "apt-get install python3-pip".', 3);
+    throw new BuildError(
+      'GPU kernels need pip to fetch the CUDA compiler: install it with "apt-get install python3-pip".',
+      3,
+    );
   }
   const temporary = `${folder}.${process.pid}`;
   mkdirSync(temporary, { recursive: true });
@@ -107,9 +114,39 @@ function readTable() {
     const cells = match[1].split(',').map((cell) => cell.trim().replace(/^"|"$/g, ''));
     const [name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group] = cells;
     if (!group || cells.length !== 14) throw new BuildError(`kernel_table.def: bad row ${match[0]}`);
-    rows.push({ name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets: targets.split(' '), group });
+    rows.push({
+      name,
+      op,
+      dtype,
+      dim,
+      m,
+      n,
+      slabs,
+      split,
+      stages,
+      threads,
+      shared,
+      blocks,
+      targets: targets.split(' '),
+      group,
+    });
   }
   return rows;
+}
+
+/** Units of sm90a/prefill_table.def: one per group. */
+function hopperUnits() {
+  const text = readFileSync(join(KERNELS, 'sm90a', 'prefill_table.def'), 'utf8');
+  const groups = new Map();
+  for (const match of text.matchAll(/^SM90_PREFILL\(([^)]*)\)/gm)) {
+    const [name, dtype, , , , , , , , , group, source, ...plan] = match[1].split(',').map((cell) => cell.trim());
+    if (plan.length === 0) throw new BuildError(`sm90a/prefill_table.def: bad row ${match[0]}`);
+    if (!groups.has(group)) groups.set(group, { source: `#include "sm90a/${source}.cuh"\n`, kernels: [] });
+    const unit = groups.get(group);
+    unit.source += `SM90_${source.toUpperCase()}_KERNEL(${name}, sm90::${dtype === 'bf16' ? 'Bf16' : 'Fp16'}, ${plan.join(', ')})\n`;
+    unit.kernels.push(name);
+  }
+  return [...groups].map(([group, unit]) => ({ group, target: 'sm_90a', frontEnd: HOPPER, ...unit }));
 }
 
 /** Source text of one translation unit: the group's rows that belong into the image. */
@@ -133,30 +170,47 @@ function unitSource(rows) {
   return `${lines.join('\n')}\n`;
 }
 
-/** All units: {group, target, source, kernels}. */
+/** All units: {group, target, frontEnd, source, kernels}. */
 function listUnits() {
   const rows = readTable();
   const units = [];
   for (const group of [...new Set(rows.map((row) => row.group))]) {
-    for (const target of Object.keys(MIN_DRIVER)) {
+    for (const target of PORTABLE_TARGETS) {
       const members = rows.filter((row) => row.group === group && row.targets.includes(target));
       if (members.length === 0) continue;
-      units.push({ group, target, source: unitSource(members), kernels: members.map((row) => row.name) });
+      units.push({
+        group,
+        target,
+        frontEnd: PORTABLE,
+        source: unitSource(members),
+        kernels: members.map((row) => row.name),
+      });
     }
   }
   const support = readFileSync(join(KERNELS, 'support', 'support.cu'), 'utf8');
   const entries = [...support.matchAll(/\b(attn_\w+)\(/g)].map((match) => match[1]);
-  for (const target of Object.keys(MIN_DRIVER)) {
-    units.push({ group: 'support', target, source: '#include "support/support.cu"\n', kernels: entries });
+  for (const target of PORTABLE_TARGETS) {
+    units.push({
+      group: 'support',
+      target,
+      frontEnd: PORTABLE,
+      source: '#include "support/support.cu"\n',
+      kernels: entries,
+    });
   }
-  return units;
+  return [...units, ...hopperUnits()];
 }
 
 function sourcesHash() {
   const hash = createHash('sha256');
   for (const folder of SOURCE_FOLDERS) {
-    for (const file of readdirSync(join(KERNELS, folder)).sort()) {
-      hash.update(`${folder}/${file}\0`).update(readFileSync(join(KERNELS, folder, file))).update('\0');
+    for (const file of readdirSync(join(KERNELS, folder))
+      .filter((name) => /\.(cuh?|h)$/.test(name))
+      .sort()) {
+      hash
+        .update(`${folder}/${file}\0`)
+        .update(readFileSync(join(KERNELS, folder, file)))
+        .update('\0');
     }
   }
   return hash.digest('hex');
@@ -199,18 +253,21 @@ function readPtxasLog(unit, log) {
 async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
   const image = join(cache, `${key}.${unit.target === 'ptx' ? 'ptx' : 'cubin'}`);
   const record = join(cache, `${key}.json`);
-  if (existsSync(image) && existsSync(record)) return { image, ...JSON.parse(readFileSync(record, 'utf8')), built: false };
+  if (existsSync(image) && existsSync(record))
+    return { image, ...JSON.parse(readFileSync(record, 'utf8')), built: false };
   const temporary = `${image}.${process.pid}`;
   let ptx = ptxOfSource.get(unit.source);
   if (!ptx) {
     const name = `${unit.group}.cu`;
     const path = join(cache, `${sha256(key, 'front end').slice(0, 32)}.${process.pid}.ptx`);
-    ptx = run('python3', [join(KERNELS, 'compile.py'), compiler.nvrtc, path, name, ...flags, `-I${KERNELS}`], unit.source).then(
-      (log) => {
-        if (log.trim()) process.stderr.write(`${unit.group}: ${log}`);
-        return path;
-      },
-    );
+    ptx = run(
+      'python3',
+      [join(KERNELS, 'compile.py'), compiler.nvrtc, path, name, `-arch=${unit.frontEnd}`, ...flags, `-I${KERNELS}`],
+      unit.source,
+    ).then((log) => {
+      if (log.trim()) process.stderr.write(`${unit.group}: ${log}`);
+      return path;
+    });
     ptxOfSource.set(unit.source, ptx);
   }
   let registers = {};
@@ -233,7 +290,10 @@ async function build(options) {
   const sources = sourcesHash();
   const units = listUnits();
   const keys = units.map((unit) =>
-    sha256(sources, unit.source, unit.target, flags.join(' '), PTXAS_FLAGS.join(' '), COMPILER).slice(0, 32),
+    sha256(sources, unit.source, unit.target, unit.frontEnd, flags.join(' '), PTXAS_FLAGS.join(' '), COMPILER).slice(
+      0,
+      32,
+    ),
   );
   const hash = sha256(...keys);
   const manifestPath = join(options.out, 'manifest.json');
@@ -275,7 +335,8 @@ async function build(options) {
   const modules = units.map((unit, i) => {
     const file = `${unit.group}.${unit.target}.${unit.target === 'ptx' ? 'ptx' : 'cubin'}`;
     const bytes = readFileSync(results[i].image);
-    if (sha256(bytes) !== results[i].sha256) throw new BuildError(`cache entry ${results[i].image} is damaged: delete it`);
+    if (sha256(bytes) !== results[i].sha256)
+      throw new BuildError(`cache entry ${results[i].image} is damaged: delete it`);
     writeFileSync(join(temporary, file), bytes);
     return {
       file,
@@ -309,7 +370,9 @@ async function build(options) {
   renameSync(temporary, options.out);
   const built = results.filter((result) => result.built).length;
   const seconds = ((Date.now() - started) / 1000).toFixed(1);
-  console.log(`kernels: ${built} of ${units.length} modules built in ${seconds} s → ${relative(process.cwd(), options.out)}`);
+  console.log(
+    `kernels: ${built} of ${units.length} modules built in ${seconds} s → ${relative(process.cwd(), options.out)}`,
+  );
 }
 
 try {

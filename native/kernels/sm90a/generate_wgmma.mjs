@@ -10,8 +10,7 @@ function operands(first, count) {
 
 function constraints(count) {
   const lines = [];
-  for (let i = 0; i < count; i += 8)
-    lines.push(Array.from({ length: 8 }, (_, k) => `"+f"(d[${i + k}])`).join(', '));
+  for (let i = 0; i < count; i += 8) lines.push(Array.from({ length: 8 }, (_, k) => `"+f"(d[${i + k}])`).join(', '));
   return lines.join(',\n            ');
 }
 
@@ -46,7 +45,10 @@ template <class Element, int N>
 struct Wgmma;
 `;
 for (const n of WIDTHS)
-  for (const [element, type] of [['Bf16', 'bf16'], ['Fp16', 'f16']])
+  for (const [element, type] of [
+    ['Bf16', 'bf16'],
+    ['Fp16', 'f16'],
+  ])
     text += `
 template <>
 struct Wgmma<${element}, ${n}> {

@@ -21,6 +21,9 @@ struct KvSource {
   /** Page (or batch coordinate) of a key; beyond the keys, the page index that reads as zeros. */
   __device__ __forceinline__ int pageOf(int key) const {
     if (!pages) return batchCoordinate;
+#ifdef ATTN_FAULT_PAGE
+    if (key > 0) key = (key - 1) & ~((1 << pageShift) - 1);
+#endif
     return key >= 0 && key < keys ? pages[key >> pageShift] : zeroPage;
   }
   __device__ __forceinline__ int rowOf(int key) const { return pages ? key & ((1 << pageShift) - 1) : firstRow + key; }

@@ -12,13 +12,14 @@
 
 namespace sm90 {
 
-template <class Element>
+template <class Element, int BlockN>
 struct PrefillD512 {
-  static constexpr int BlockM = 64, BlockN = 64, Threads = 384;
+  static_assert(BlockN == 64, "P is staged as one 64-wide chunk, and more keys do not fit beside Q");
+  static constexpr int BlockM = 64, Threads = 384;
   static constexpr int ProducerRegisters = 40, ConsumerRegisters = 232;
   static constexpr int QChunk = 64 * 128, Chunks = 8;
   static constexpr int KPieces = 4, KChunk = BlockN * 128, KPiece = 2 * KChunk;  // 64 keys x 128 columns
-  static constexpr int VPieces = 2, VRows = 32, VChunk = VRows * 128, VPiece = 4 * VChunk;  // 32 keys x 256 columns
+  static constexpr int VRows = 32, VPieces = BlockN / VRows, VChunk = VRows * 128, VPiece = 4 * VChunk;  // 32 keys x 256 columns
   static constexpr int PSlots = 2, PSlot = BlockM * 128;
 
   static constexpr int KOffset = Chunks * QChunk;
@@ -123,7 +124,7 @@ struct PrefillD512 {
   }
 
   /** O(left) += P V(left), P from registers. */
-  __device__ __forceinline__ void issueLeft(float (&o)[128], const u32 (&p)[16], u64 v, u32 phase) const {
+  __device__ __forceinline__ void issueLeft(float (&o)[128], const u32 (&p)[BlockN / 4], u64 v, u32 phase) const {
 #pragma unroll
     for (int piece = 0; piece < VPieces; ++piece) {
       mbarrierWait(vFull(0) + 8 * piece, phase);
@@ -157,7 +158,7 @@ struct PrefillD512 {
     TileQueue<TileSlots> queue = tileQueue();
     Tile tile;
     // Hands P (or, with an empty P, the final factors) and the rows' factors to the right warpgroup.
-    auto publish = [&](const u32 (&p)[16], bool withP, bool scale, const float (&factor)[2]) {
+    auto publish = [&](const u32 (&p)[BlockN / 4], bool withP, bool scale, const float (&factor)[2]) {
       mbarrierWait(pEmpty() + 8 * slot.stage(), slot.parity() ^ 1);
       const u32 factors = shared + FactorOffset + slot.stage() * FactorSlot;
       if (withP) {
@@ -191,7 +192,7 @@ struct PrefillD512 {
 #pragma unroll
       for (int i = 0; i < 128; ++i) o[i] = 0.f;
       RowState rows;
-      u32 p[16];
+      u32 p[BlockN / 4];
       mbarrierWait(qFull(), qPhase);
       qPhase ^= 1;
       if (blocks > 0) {
@@ -344,13 +345,13 @@ struct PrefillD512 {
   }
 };
 
-/** Declares the kernel `name` for an element type. */
-#define SM90_PREFILL_D512_KERNEL(name, element)                                                                         \
+/** Declares the kernel `name` for an element type and the keys per step. */
+#define SM90_PREFILL_D512_KERNEL(name, ...)                                                                             \
   extern "C" __global__ void __launch_bounds__(384, 1)                                                                  \
       name(const __grid_constant__ sm90::TensorMap q, const __grid_constant__ sm90::TensorMap k,                        \
            const __grid_constant__ sm90::TensorMap v, const __grid_constant__ sm90::TensorMap o,                        \
            const __grid_constant__ sm90::PrefillParams params) {                                                        \
-    sm90::PrefillD512<sm90::element>::run(q, k, v, o, params);                                                          \
+    sm90::PrefillD512<__VA_ARGS__>::run(q, k, v, o, params);                                                            \
   }
 
 }  // namespace sm90
