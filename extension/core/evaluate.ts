@@ -13,7 +13,7 @@ import type { SelectorContext, SelectorQuery } from './catalog/query';
 import { backendRow } from './catalog/registry';
 import { resolveRelease, within } from './catalog/releases';
 import { judge, readBackendName, selectBackend, type BackendChoice, type Candidate } from './catalog/select';
-import { backendWorks, flashAttnWorks, type LayerFacts, type WorksAnswer } from './catalog/works';
+import { backendWorks, flagWorks, flashAttnWorks, type LayerFacts, type WorksAnswer } from './catalog/works';
 import type { Evaluation, GroupSelection } from './evaluation';
 import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import { findingsOf } from './findings';
@@ -67,19 +67,17 @@ export function candidateWorks(
 ): WorksAnswer {
   if (backend === 'FLASH_ATTN' || backend === 'FLASH_ATTN_DIFFKV') {
     const { version } = layerFlashAttnVersion(context, query, layer);
-    if (context.useSystemFlashAttn === true && version === 3) {
-      return {
-        answer: 'no',
-        reasons: [
-          {
-            code: 'FLAG-FA3',
-            text: 'with use_system_flash_attn the wrapper raises NotImplementedError for FlashAttention 3',
-            source: { where: 'vllm-project/vllm#38823 vllm_flash_attn/flash_attn_interface.py' },
-          },
-        ],
-      };
-    }
-    return flashAttnWorks(version, query, context, layer, pageSize);
+    return (
+      flagWorks(version, query, context, layer, pageSize) ?? flashAttnWorks(version, query, context, layer, pageSize)
+    );
+  }
+  if (backend === 'TRITON_FLASH_ATTN') {
+    const { version } = layerFlashAttnVersion(context, query, layer);
+    const own = backendWorks(backend, query, context, layer);
+    return own.answer === 'yes'
+      ? (flagWorks(version, query, context, layer, pageSize) ??
+          flashAttnWorks(version, query, context, layer, pageSize))
+      : own;
   }
   return backendWorks(backend, query, context, layer);
 }

@@ -5,14 +5,20 @@
  * set to the page. `works` = does the library declare that its kernels take it.
  */
 import { assumeLibraries } from './catalog/assumptions';
-import { fa4Beta, NEWEST_FA4_BETA, systemFa4Refusal } from './catalog/fa4Library';
 import { resolveFlashAttnVersion, type FlashAttnGeneration } from './catalog/flashAttnVersion';
 import { backendPriorities, prioritiesSource } from './catalog/priorities';
 import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from './catalog/query';
 import { backendRow } from './catalog/registry';
 import { resolveRelease, within, type Release } from './catalog/releases';
 import { judge } from './catalog/select';
-import { backendWorks, flashAttnWorks, type LayerFacts, type WorksAnswer } from './catalog/works';
+import {
+  backendWorks,
+  flagWorks,
+  flashAttnWorks,
+  systemFa4Works,
+  type LayerFacts,
+  type WorksAnswer,
+} from './catalog/works';
 import type { MatrixCell, MatrixSubject } from './evaluation';
 import type { LibraryAvailability } from './request';
 import type { Answer, Verdict, VerdictReason } from './verdict';
@@ -103,7 +109,7 @@ function generationRow(version: FlashAttnGeneration): SubjectRow {
       const large = within(context.release, '0.20.0', '0.20.2') && resolved.version === 3 && query.headSize > 256;
       const got = large ? 4 : resolved.version;
       if (got === version) {
-        return valid;
+        return version === 4 ? (flagTakesVendored(context) ?? valid) : valid;
       }
       const why = resolved.notes.filter((note) => !note.startsWith('flash_attn_version is set')).join('; ');
       return answer(
@@ -113,12 +119,36 @@ function generationRow(version: FlashAttnGeneration): SubjectRow {
         where,
       );
     },
-    works: (query, context, layer, pageSize) => flashAttnWorks(version, query, context, layer, pageSize),
+    works: (query, context, layer, pageSize) =>
+      // FA4 has a row of its own for the system library; only FA3 is broken by the flag.
+      (version === 3 ? flagWorks(3, query, context, layer, pageSize) : null) ??
+      flashAttnWorks(version, query, context, layer, pageSize),
   };
 }
 
+/** With the flag on, version 4 means the system library where it is installed; `null` = the vendored copy runs. */
+function flagTakesVendored(context: SelectorContext): WorksAnswer | null {
+  const { systemFa4 } = context.libraries;
+  if (context.useSystemFlashAttn !== true || systemFa4 === false) {
+    return null;
+  }
+  return systemFa4 === null
+    ? answer(
+        'unknown',
+        'FLAG',
+        'with use_system_flash_attn the vendored FA4 runs only if flash-attn-4 fails to import, which was not inspected',
+        'vllm-project/vllm#38823',
+      )
+    : answer(
+        'no',
+        'FLAG',
+        `with use_system_flash_attn flash-attn-4 ${systemFa4} runs instead`,
+        'vllm-project/vllm#38823',
+      );
+}
+
 /** pip's flash-attn-4, a library of its own; vLLM reaches it only in the what-if. */
-function systemFa4Row(availability: LibraryAvailability): SubjectRow {
+function systemFa4Row(): SubjectRow {
   return {
     id: 'fa4.system',
     label: 'flash-attn-4 (pip)',
@@ -143,36 +173,7 @@ function systemFa4Row(availability: LibraryAvailability): SubjectRow {
           )
         : valid;
     },
-    works: (query, context, layer, pageSize) => {
-      const installed = availability.systemFa4;
-      if (installed === false) {
-        return answer('no', 'NOT-INSTALLED', 'flash-attn-4 is not installed', null);
-      }
-      const beta = installed === null ? NEWEST_FA4_BETA : fa4Beta(installed);
-      const where = `flash-attn-4 4.0.0b${beta ?? NEWEST_FA4_BETA} flash_attn/cute/interface.py`;
-      if (beta === null || beta > NEWEST_FA4_BETA) {
-        return answer(
-          'unknown',
-          'UNKNOWN',
-          `flash-attn-4 ${String(installed)} is not in the catalog; measure it instead`,
-          null,
-        );
-      }
-      if (query.dtype === 'float32') {
-        return answer('no', 'FA4-LIB', 'FA4 takes float16 and bfloat16, not float32', where);
-      }
-      const refusal = systemFa4Refusal(beta, {
-        capability: context.capability,
-        headDim: query.headSize,
-        headDimV: layer.headDimV,
-        pageSize,
-      });
-      if (refusal !== null) {
-        return answer(refusal.ruleId === 'UNKNOWN' ? 'unknown' : 'no', refusal.ruleId, refusal.text, where);
-      }
-      const assumed = installed === null ? ' (not inspected; limits of the newest known beta)' : '';
-      return answer('yes', 'FA4-LIB', `within the limits of flash-attn-4 4.0.0b${beta}${assumed}`, where);
-    },
+    works: systemFa4Works,
   };
 }
 
@@ -247,7 +248,7 @@ export function declaredMatrix(request: MatrixRequest): DeclaredMatrix {
     generationRow(2),
     generationRow(3),
     generationRow(4),
-    systemFa4Row(request.availability),
+    systemFa4Row(),
     ...STANDARD.filter((id) => backendRow(release, id) !== undefined).map(backendSubject),
     ...mlaBackends(release, base).map(backendSubject),
   ];

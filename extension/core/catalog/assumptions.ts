@@ -62,6 +62,7 @@ export function assumeLibraries(release: Release, has: LibraryAvailability): Ass
       tokenspeedMla,
       b12x: within(release, '0.33.0') ? flashinfer : null,
       fa4Importable: fa4,
+      systemFa4: has.systemFa4,
     },
     assumptions,
   };

@@ -53,6 +53,8 @@ export interface Libraries {
   readonly b12x: boolean | null;
   /** The vendored FA4 CuTe module really imports (its DSL packages are there). */
   readonly fa4Importable: boolean;
+  /** pip's `flash-attn-4`: version, `false` when absent, `null` when not inspected. Only the what-if flag reads it. */
+  readonly systemFa4: string | false | null;
 }
 
 /** HF text-config values that some rules read; `undefined` = the config has no such key. */

@@ -186,6 +186,7 @@ function toContext(release: Release, recorded: RecordedCase): SelectorContext {
     flashinferCompiler: false,
     b12x: within(release, '0.33.0') ? has.flashinfer : null,
     fa4Importable: has.fa4,
+    systemFa4: false,
   };
   return {
     release,

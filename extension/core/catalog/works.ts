@@ -3,7 +3,7 @@
  * the releases, none was run (rules TRAP-1 … TRAP-13).
  */
 import type { Answer, VerdictReason } from '../verdict';
-import { vendoredFa4Refusal } from './fa4Library';
+import { fa4Beta, NEWEST_FA4_BETA, systemFa4Refusal, vendoredFa4Refusal } from './fa4Library';
 import type { FlashAttnGeneration } from './flashAttnVersion';
 import { isQuantizedKvCache } from './kvCacheDtype';
 import { isCapability, type SelectorContext, type SelectorQuery } from './query';
@@ -34,6 +34,76 @@ const no = (code: string, text: string, where: string): WorksAnswer => ({
   answer: 'no',
   reasons: [{ code, text, source: { where, ruleId: code } }],
 });
+
+const unknownAnswer = (text: string, where: string | null): WorksAnswer => ({
+  answer: 'unknown',
+  reasons: [{ code: 'UNKNOWN', text, source: where === null ? null : { where } }],
+});
+
+/** pip's flash-attn-4 for this layer, at its inspected version or, not inspected, at the newest known one. */
+export function systemFa4Works(
+  query: SelectorQuery,
+  context: SelectorContext,
+  layer: LayerFacts,
+  pageSize: number | null,
+): WorksAnswer {
+  const installed = context.libraries.systemFa4;
+  if (installed === false) {
+    return {
+      answer: 'no',
+      reasons: [{ code: 'NOT-INSTALLED', text: 'flash-attn-4 is not installed', source: null }],
+    };
+  }
+  const beta = installed === null ? NEWEST_FA4_BETA : fa4Beta(installed);
+  if (beta === null || beta > NEWEST_FA4_BETA) {
+    return unknownAnswer(`flash-attn-4 ${String(installed)} is not in the catalog; measure it instead`, null);
+  }
+  const where = `flash-attn-4 4.0.0b${beta} flash_attn/cute/interface.py`;
+  if (query.dtype === 'float32') {
+    return no('FA4-LIB', 'FA4 takes float16 and bfloat16, not float32', where);
+  }
+  const refusal = systemFa4Refusal(beta, {
+    capability: context.capability,
+    headDim: query.headSize,
+    headDimV: layer.headDimV,
+    pageSize,
+  });
+  if (refusal !== null) {
+    return refusal.ruleId === 'UNKNOWN' ? unknownAnswer(refusal.text, where) : no(refusal.ruleId, refusal.text, where);
+  }
+  const assumed = installed === null ? ' (not inspected; limits of the newest known beta)' : '';
+  return yesReason('FA4-LIB', `within the limits of flash-attn-4 4.0.0b${beta}${assumed}`, where);
+}
+
+/** Where the what-if flag's behaviour is written. */
+const FLAG_SOURCE = 'vllm-project/vllm#38823';
+
+/**
+ * What the what-if flag makes of a FlashAttention layer; `null` = the flag is off or does not touch it.
+ * `version` is the generation the layer resolves to.
+ */
+export function flagWorks(
+  version: FlashAttnGeneration | null,
+  query: SelectorQuery,
+  context: SelectorContext,
+  layer: LayerFacts,
+  pageSize: number | null,
+): WorksAnswer | null {
+  if (context.useSystemFlashAttn !== true) {
+    return null;
+  }
+  if (version === 3) {
+    return no(
+      'FLAG-FA3',
+      'with use_system_flash_attn the wrapper raises NotImplementedError for FlashAttention 3',
+      FLAG_SOURCE,
+    );
+  }
+  // Without the library the import fails and the vendored FA4 runs, unasked.
+  return version === 4 && context.libraries.systemFa4 !== false
+    ? systemFa4Works(query, context, layer, pageSize)
+    : null;
+}
 
 /** What one FlashAttention generation inside vLLM takes. `pageSize` `null` = contiguous KV. */
 export function flashAttnWorks(
@@ -149,6 +219,18 @@ function flashInferTrap(query: SelectorQuery, context: SelectorContext, layer: L
   return null;
 }
 
+/** FlashInfer's own limit, as far as known: vLLM lists head size 512 from 0.22.0, outside trtllm it was seen to fail. */
+function flashInferHead512(query: SelectorQuery, context: SelectorContext): WorksAnswer | null {
+  if (query.headSize !== 512 || supportsTrtllmAttention(context, true)) {
+    return null;
+  }
+  const seen = 'FlashInfer 0.6.12 refuses head size 512 on an H200 ("Invalid configuration")';
+  const where = 'measured on one H200';
+  return within(context.release, '0.23.0', '0.24.0') && context.capability[0] === 9
+    ? no('FI-512', seen, where)
+    : unknownAnswer(`${seen}; the FlashInfer of vLLM ${context.release} on this GPU was not checked`, where);
+}
+
 function flexTrap(context: SelectorContext, layer: LayerFacts): WorksAnswer | null {
   const where = `vllm ${context.release} v1/attention/backends/flex_attention.py`;
   if (layer.alibi) {
@@ -178,9 +260,16 @@ export function backendWorks(
     return { answer: 'no', reasons: limits };
   }
   const where = backendSource(release, row);
+  if (name === 'FLASH_ATTN_MLA' && context.useSystemFlashAttn === true) {
+    return no(
+      'FLAG-MLA',
+      'with use_system_flash_attn MLA decode passes the flag with fa_version 3: NotImplementedError at the first decode',
+      FLAG_SOURCE,
+    );
+  }
   const trap =
     name === 'FLASHINFER' || name === 'TRITON_FLASHINFER'
-      ? flashInferTrap(query, context, layer)
+      ? (flashInferTrap(query, context, layer) ?? flashInferHead512(query, context))
       : name === 'FLEX_ATTENTION'
         ? flexTrap(context, layer)
         : name === 'TRITON_ATTN' && isCapability(context, 7, 5) && query.headSize >= 512
