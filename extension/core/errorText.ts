@@ -146,6 +146,26 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
     what: `${path} is a damaged report: ${problem}.`,
     next: 'Write the report again.',
   }),
+  fileChanged: ({ path }) => ({
+    what: `${path} was changed since it was read, so nothing was written.`,
+    next: 'Look at the change, then try again.',
+  }),
+  modelConfigInvalid: ({ path, problem }) => ({
+    what: `${path} cannot be used as a model config: ${problem}`,
+    next: 'Choose the config.json of a Hugging Face model.',
+  }),
+  interpreterUnusable: ({ path, problem }) => ({
+    what: `The Python interpreter ${path} cannot be used: ${problem}.`,
+    next: 'Set attentionDiagnostics.pythonPath to the Python of the environment that has vLLM.',
+  }),
+  interpreterTooOld: ({ path, version }) => ({
+    what: `The Python interpreter ${path} is version ${version}; the environment check needs 3.8 or newer.`,
+    next: 'Set attentionDiagnostics.pythonPath to the Python of the environment that has vLLM.',
+  }),
+  interpreterTimeout: ({ path, deadlineMs }) => ({
+    what: `The Python interpreter ${path} did not answer within ${deadlineMs / 1000} s and was stopped.`,
+    next: 'Run it once by hand; a slow network file system or start-up code of the environment may be the cause.',
+  }),
   internal: ({ problem }) => ({ what: `Something unexpected happened: ${problem}.`, next: SEE_LOG }),
 };
 

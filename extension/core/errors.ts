@@ -69,6 +69,18 @@ export interface DiagErrorData {
   /** Says it is a report, but a field is not what it should be. */
   reportInvalid: { path: string; problem: string };
 
+  /** Changed between reading and writing; nothing was written. */
+  fileChanged: { path: string };
+  /** A config.json that cannot be understood; `problem` is a full sentence, `field` may be empty. */
+  modelConfigInvalid: { path: string; field: string; problem: string };
+
+  /** The Python interpreter cannot be started, or what it says is not an answer; `problem` has no full stop. */
+  interpreterUnusable: { path: string; problem: string };
+  /** Older than 3.8. */
+  interpreterTooOld: { path: string; version: string };
+  /** It did not finish in time and was killed with everything it started. */
+  interpreterTimeout: { path: string; deadlineMs: number };
+
   /** A defect of ours; `problem` is what was caught. */
   internal: { problem: string };
 }
@@ -107,6 +119,11 @@ const CODES: { readonly [C in DiagErrorCode]: { readonly retryable: boolean } } 
   notAReport: { retryable: false },
   reportNewer: { retryable: false },
   reportInvalid: { retryable: false },
+  fileChanged: { retryable: true },
+  modelConfigInvalid: { retryable: false },
+  interpreterUnusable: { retryable: false },
+  interpreterTooOld: { retryable: false },
+  interpreterTimeout: { retryable: true },
   internal: { retryable: false },
 };
 

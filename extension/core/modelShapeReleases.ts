@@ -1,22 +1,25 @@
 /**
  * What depends on the vLLM release when it reads a model's shape. Read from the released wheels:
  * `config/model.py` (to 0.13.0) and `transformers_utils/model_arch_config_convertor.py` (0.14.0 on).
+ * Releases before 0.11.1 are read like it.
  */
+import type { Release } from './catalog/releases';
+import { resolveRelease, within } from './catalog/releases';
 
 /** First and, when it ended, last release in which an entry holds (both inclusive). */
 interface Since {
-  readonly since: string;
-  readonly until?: string;
+  readonly since: Release;
+  readonly until?: Release;
 }
 
 /** `model_type` of the text config → releases that treat it as DeepSeek-style MLA when `kv_lora_rank` is set. */
 const MLA_TYPES: Readonly<Record<string, Since>> = {
-  deepseek_mtp: { since: '0.11.0' },
-  deepseek_v2: { since: '0.11.0' },
-  deepseek_v3: { since: '0.11.0' },
-  deepseek_v32: { since: '0.11.0' },
-  kimi_k2: { since: '0.11.0' },
-  longcat_flash: { since: '0.11.0' },
+  deepseek_mtp: { since: '0.11.1' },
+  deepseek_v2: { since: '0.11.1' },
+  deepseek_v3: { since: '0.11.1' },
+  deepseek_v32: { since: '0.11.1' },
+  kimi_k2: { since: '0.11.1' },
+  longcat_flash: { since: '0.11.1' },
   kimi_linear: { since: '0.11.1' },
   pangu_ultra_moe: { since: '0.11.1' },
   pangu_ultra_moe_mtp: { since: '0.11.1' },
@@ -59,32 +62,14 @@ const VISION_BIDIRECTIONAL_TYPES: Readonly<Record<string, Since>> = {
   diffusion_gemma_text: { since: '0.24.0' },
 };
 
-/** The numbers at the start of a version; what has none (`dev`, a commit) counts as newer than everything. */
-function releaseNumbers(version: string): readonly number[] {
-  const match = /^v?(\d+)\.(\d+)(?:\.(\d+))?/.exec(version.trim());
-  return match === null ? [Infinity] : [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)];
-}
-
-/** Negative when `left` is the older release. A development build counts as the release it leads to. */
-function compareReleases(left: string, right: string): number {
-  const a = releaseNumbers(left);
-  const b = releaseNumbers(right);
-  for (let i = 0; i < 3; i++) {
-    const difference = (a[i] ?? 0) - (b[i] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
-}
-
-/** Is `version` the release `since` or a newer one? */
-export function isAtLeast(version: string, since: string): boolean {
-  return compareReleases(version, since) >= 0;
+/** Is `version` (a release, or a development build) the release `since` or a newer one? */
+export function isAtLeast(version: string, since: Release): boolean {
+  return within(resolveRelease(version).release, since);
 }
 
 function holds(table: Readonly<Record<string, Since>>, key: string, version: string): boolean {
   const entry = Object.hasOwn(table, key) ? table[key] : undefined;
-  if (entry === undefined || !isAtLeast(version, entry.since)) return false;
-  return entry.until === undefined || compareReleases(version, entry.until) <= 0;
+  return entry !== undefined && within(resolveRelease(version).release, entry.since, entry.until);
 }
 
 /** Does this release take models of this text type for MLA models (given the low-rank fields)? */
