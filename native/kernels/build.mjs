@@ -232,8 +232,11 @@ function run(program, arguments_, input) {
   });
 }
 
-/** Registers per kernel from `ptxas -v`; refuses spills, local memory and performance warnings of the C75xx family. */
-function readPtxasLog(unit, log) {
+/**
+ * Registers per kernel from `ptxas -v`; refuses spills, local memory and performance warnings of the C75xx family, except
+ * in deliberately broken builds, whose speed is nobody's concern.
+ */
+function readPtxasLog(unit, log, tolerant) {
   const registers = {};
   const problems = [];
   let entry = null;
@@ -246,7 +249,8 @@ function readPtxasLog(unit, log) {
     const used = /Used (\d+) registers/.exec(line);
     if (used && entry) registers[entry] = Number(used[1]);
   }
-  if (problems.length > 0) throw new BuildError(`${unit.group} for ${unit.target}:\n  ${problems.join('\n  ')}`);
+  if (problems.length > 0 && !tolerant)
+    throw new BuildError(`${unit.group} for ${unit.target}:\n  ${problems.join('\n  ')}`);
   return registers;
 }
 
@@ -275,7 +279,11 @@ async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
     writeFileSync(temporary, readFileSync(await ptx));
   } else {
     const log = await run(compiler.ptxas, [...PTXAS_FLAGS, `-arch=${unit.target}`, '-o', temporary, await ptx], '');
-    registers = readPtxasLog(unit, log);
+    registers = readPtxasLog(
+      unit,
+      log,
+      flags.some((flag) => flag.startsWith('-DATTN_FAULT')),
+    );
   }
   const sha = sha256(readFileSync(temporary));
   renameSync(temporary, image);

@@ -99,6 +99,8 @@ void GpuCase::LayOut() {
   k.headStride = heads_first ? block_tokens * dim : dim;
   k.tokenStride = heads_first ? dim : spec_.kv_heads * dim;
   k.blockStride = block_tokens * spec_.kv_heads * dim;
+  k.tokenBytes = static_cast<unsigned>(k.tokenStride * 2);
+  k.blockBytes = spec_.page_size.has_value() ? static_cast<unsigned>(k.blockStride * 2) : 0;
   p.v = k;
   kv_bytes_ = AlignUp(static_cast<size_t>(blocks * k.blockStride * 2));
 
@@ -130,6 +132,12 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
       static_cast<double>(PackedStarts(spec_.q_lens, spec_.batch).back()) > 2e9) {
     return CaseResult::Because(CaseStatus::kUnsupported, "tooManyTokens",
                                "The bundled kernels count tokens in 32 bits; this case has more than 2 billion.");
+  }
+  const double page_bytes = static_cast<double>(spec_.page_size.value_or(0)) * static_cast<double>(spec_.kv_heads) *
+                            static_cast<double>(spec_.head_dim) * 2.0;
+  if (page_bytes >= 4294967296.0) {
+    return CaseResult::Because(CaseStatus::kUnsupported, "pageTooLarge",
+                               "One KV page of this case has 4 GiB or more; the bundled kernels address less.");
   }
   LayOut();
   if (spec_.op == Op::kDecode) {

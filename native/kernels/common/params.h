@@ -17,6 +17,9 @@ struct KvTensor {
   long long blockStride;
   long long tokenStride;
   long long headStride;
+  /* the first two once more in bytes and 32 bits: they sit in the copy loops, where every instruction counts */
+  unsigned blockBytes;
+  unsigned tokenBytes;
 };
 
 /* Parameters of every attention kernel. */

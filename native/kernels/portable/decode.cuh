@@ -51,8 +51,6 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
   const int pageMask = (1 << pageShift) - 1;
   const int headDim = p.headDim;
   const float scaleLog2 = p.scaleLog2;
-  const unsigned kTokenBytes = (unsigned)p.k.tokenStride * 2;
-  const unsigned vTokenBytes = (unsigned)p.v.tokenStride * 2;
 
   const int copyRow = groupThread >> 3;
   const int copyColumn = lane & 7;
@@ -113,8 +111,8 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
       const int keyBegin = stepKey(step);
       if (step < steps && keyBegin < segment.keyEnd) {
         const unsigned tile = ring + (unsigned)(step % STAGES) * (2 * L::kTileBytes);
-        const char* kSource = kBase + (paged ? page * p.k.blockStride * 2 : 0);
-        const char* vSource = vBase + (paged ? page * p.v.blockStride * 2 : 0);
+        const char* kSource = kBase + (paged ? (unsigned long long)(unsigned)page * p.k.blockBytes : 0);
+        const char* vSource = vBase + (paged ? (unsigned long long)(unsigned)page * p.v.blockBytes : 0);
 #pragma unroll(D < 256 ? 4 : 1) /* registers for addresses are short above */
         for (int r = 0; r < 16; r += kCopyRows) {
           const int row = r + copyRow;
@@ -122,8 +120,8 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
           const int key = valid ? keyBegin + row : keyBegin;
           const unsigned token = paged ? key & pageMask : key;
           const unsigned offset = row * kPitch + ((copyColumn ^ (row & 7)) << 4);
-          copy_row_async<D>(tile + offset, kSource + (unsigned long long)token * kTokenBytes, copyColumn, headDim, valid);
-          copy_row_async<D>(tile + L::kTileBytes + offset, vSource + (unsigned long long)token * vTokenBytes, copyColumn,
+          copy_row_async<D>(tile + offset, kSource + (unsigned long long)token * p.k.tokenBytes, copyColumn, headDim, valid);
+          copy_row_async<D>(tile + L::kTileBytes + offset, vSource + (unsigned long long)token * p.v.tokenBytes, copyColumn,
                             headDim, valid);
         }
       }

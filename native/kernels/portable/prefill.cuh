@@ -92,7 +92,6 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
     }
   };
   auto copyTile = [&](int destination, const KvTensor& tensor, const char* base, int j) {
-    const unsigned tokenBytes = (unsigned)tensor.tokenStride * 2;
     const int firstPage = (j * BN) >> pageShift;
 #pragma unroll 1 /* unrolled, its row addresses cost the registers that the output needs */
     for (int r = 0; r < BN; r += kRowStep) {
@@ -102,9 +101,10 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
         const char* source = base;
         if (paged) {
           const int page = pages[(j & 1) * 64 + (key >> pageShift) - firstPage];
-          source += page * tensor.blockStride * 2 + (unsigned long long)(unsigned)(key & pageMask) * tokenBytes;
+          source += (unsigned long long)(unsigned)page * tensor.blockBytes +
+                    (unsigned long long)(unsigned)(key & pageMask) * tensor.tokenBytes;
         } else {
-          source += (unsigned long long)(unsigned)key * tokenBytes;
+          source += (unsigned long long)(unsigned)key * tensor.tokenBytes;
         }
         copy_row_async<D>(smemBase + destination + copyOffset + r * kPitch, source, copyColumn, headDim, valid);
       }
