@@ -39,7 +39,6 @@ interface Draft {
   readonly title: string;
   readonly detail: string;
   readonly source: Source | null;
-  readonly setting?: FindingSetting;
   /** What tells apart several findings of one code. */
   readonly about?: string;
   readonly fixes?: readonly Fix[];
@@ -63,9 +62,7 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
           : `vLLM ${release} finds no backend for ${selection.layerGroup}`,
         detail: `Start-up stops with: ${selection.error} ${selection.explicit ? 'Remove the backend setting or choose a backend that takes this layer.' : 'Change the setting that every backend refuses.'}`,
         source: { where: `vllm ${release} platforms/cuda.py`, ruleId: 'ERR' },
-        ...(selection.explicit
-          ? { setting: 'backend' as const, fixes: [copyFix('remove-backend', 'Remove the backend setting')] }
-          : {}),
+        ...(selection.explicit ? { fixes: [copyFix('remove-backend', 'Remove the backend setting')] } : {}),
       },
     ];
   });
@@ -91,7 +88,6 @@ function contradictions({ selections, verdicts, prepared }: FindingInput): reado
         title: `${selection.backend} is selected for ${selection.layerGroup}, but likely fails`,
         detail: `vLLM ${prepared.release} passes this layer and the kernel then refuses it: ${reason.text} Choose another backend or release.`,
         source: reason.source,
-        ...(selection.explicit ? { setting: 'backend' as const } : {}),
       },
     ];
   });
@@ -143,7 +139,6 @@ function backendName({ request, prepared }: FindingInput): readonly Draft[] {
           {
             code: 'mla-mismatch',
             severity: 'error',
-            setting: 'backend',
             title: mla ? `${name} is not an MLA backend` : `${name} is an MLA backend`,
             detail: `The model ${mla ? 'uses latent attention' : 'does not use latent attention'}; vLLM stops with "${mla ? 'MLA not supported' : 'non-MLA not supported'}". Remove the backend setting.`,
             source: { where: `vllm ${release} v1/attention/backend.py`, ruleId: 'VAL-06' },
@@ -157,7 +152,6 @@ function backendName({ request, prepared }: FindingInput): readonly Draft[] {
     {
       code: 'unknown-backend',
       severity: 'error',
-      setting: 'backend',
       title: `vLLM ${release} has no backend ${name}`,
       detail:
         span === null
@@ -182,7 +176,6 @@ function flashAttnVersion(input: FindingInput): readonly Draft[] {
       {
         code: 'flash-attn-version-invalid',
         severity: 'error',
-        setting: 'flashAttnVersion',
         title: `flash_attn_version ${version} is not a value of vLLM ${release}`,
         detail: `Start-up stops: Input should be ${allowed.slice(0, -1).join(', ')} or ${allowed.at(-1) ?? ''}. Use one of these.`,
         source,
@@ -196,7 +189,6 @@ function flashAttnVersion(input: FindingInput): readonly Draft[] {
       drafts.push({
         code: 'flash-attn-version-unsupported',
         severity: 'error',
-        setting: 'flashAttnVersion',
         title: `FlashAttention ${version} does not run on compute capability ${context.capability.join('.')}`,
         detail: `vLLM ${release} resolves no version and the first forward fails with "FlashAttention version not detected." Remove flash_attn_version.`,
         source: { where: `vllm ${release} v1/attention/backends/fa_utils.py`, ruleId: 'TRAP-13' },
@@ -213,7 +205,6 @@ function flashAttnVersion(input: FindingInput): readonly Draft[] {
           code: 'fa4-slower-on-hopper',
           severity: 'warning',
           about: selection.layerGroup,
-          setting: 'flashAttnVersion',
           title: `FA4 is slower than FA3 for ${selection.layerGroup} on Hopper`,
           detail: `${figures} Remove flash_attn_version to let vLLM choose FA3, or measure both here.`,
           source: { where: 'measured on one H200, bf16, vLLM 0.33.0 FA4 against vLLM 0.24 FA3' },
@@ -228,7 +219,6 @@ function flashAttnVersion(input: FindingInput): readonly Draft[] {
     drafts.push({
       code: 'flash-attn-version-without-effect',
       severity: 'info',
-      setting: 'flashAttnVersion',
       title: 'flash_attn_version changes nothing for the selected backends',
       detail: `None of the layers runs on FLASH_ATTN under vLLM ${release}. Remove the setting, or choose FLASH_ATTN.`,
       source: { where: `vllm ${release} v1/attention/backends/fa_utils.py` },
@@ -247,7 +237,6 @@ function blockSize({ request, prepared, selections }: FindingInput): readonly Dr
             code: 'block-size-precludes-backend',
             severity: 'warning',
             about: selection.layerGroup,
-            setting: 'blockSize',
             title: `Block size ${request.serve.blockSize ?? ''} keeps a better backend out`,
             detail: `${reason.text}. Using ${selection.backend ?? 'none'} instead. Consider removing --block-size.`,
             source: { where: `vllm ${prepared.release} platforms/cuda.py`, ruleId: 'LOG-5' },
@@ -268,7 +257,6 @@ function perKind({ request, prepared }: FindingInput): readonly Draft[] {
       {
         code: 'unknown-config-field',
         severity: within(release, '0.16.0') ? 'error' : 'warning',
-        setting: 'backendPerKind',
         title: `vLLM ${release} has no backend_per_kind`,
         detail: `It exists from 0.26.0 on; this release ${within(release, '0.16.0') ? 'stops at start-up' : 'ignores it'}. Remove it or upgrade.`,
         source: { where: configSource(release), ruleId: 'CFG-2' },
@@ -282,7 +270,6 @@ function perKind({ request, prepared }: FindingInput): readonly Draft[] {
           code: 'unknown-kind',
           severity: 'error',
           about: key,
-          setting: 'backendPerKind',
           title: `backend_per_kind has no kind ${key}`,
           detail: `Unknown KV cache group kind '${key}' in backend_per_kind. Valid kinds are: ${[...KV_CACHE_KINDS].sort().join(', ')}.`,
           source: { where: configSource(release) },
@@ -296,7 +283,6 @@ function perKind({ request, prepared }: FindingInput): readonly Draft[] {
             code: 'kind-never-matches',
             severity: 'warning',
             about: key,
-            setting: 'backendPerKind',
             title: `backend_per_kind.${key} never applies`,
             detail: `No layer is of this kind when its backend is selected, so the entry has no effect. Remove it.`,
             source: { where: `vllm ${release} v1/attention/selector.py` },
@@ -311,7 +297,6 @@ function bfloat16OnTuring({ request }: FindingInput): readonly Draft[] {
         {
           code: 'bfloat16-unsupported',
           severity: 'error',
-          setting: 'dtype',
           title: `bfloat16 needs compute capability 8.0, this is ${request.capability.join('.')}`,
           detail: 'vLLM stops at start-up. Use --dtype=half.',
           source: { where: `vllm ${request.vllmVersion} platforms/cuda.py` },
@@ -367,8 +352,8 @@ const MAKERS = [
 
 const SEVERITIES: readonly Severity[] = ['error', 'warning', 'info'];
 
-/** All findings of an evaluation, worst first. `ranges` tells where the settings were written. */
-export function findingsOf(input: FindingInput, ranges: FindingRanges = {}): readonly Finding[] {
+/** All findings of an evaluation, worst first, without places. */
+export function findingsOf(input: FindingInput): readonly Finding[] {
   const drafts = MAKERS.flatMap((make) => make(input));
   return drafts
     .map((draft): Finding => ({
@@ -379,8 +364,40 @@ export function findingsOf(input: FindingInput, ranges: FindingRanges = {}): rea
       detail: draft.detail,
       level: 'declared',
       source: draft.source,
-      range: (draft.setting && ranges[draft.setting]) ?? null,
+      range: null,
       fixes: draft.fixes ?? [],
     }))
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
+}
+
+/** Setting that a finding of a code is about. */
+const SETTING_OF_CODE: Readonly<Record<string, FindingSetting>> = {
+  'explicit-backend-refused': 'backend',
+  'mla-mismatch': 'backend',
+  'unknown-backend': 'backend',
+  'flash-attn-version-invalid': 'flashAttnVersion',
+  'flash-attn-version-unsupported': 'flashAttnVersion',
+  'flash-attn-version-without-effect': 'flashAttnVersion',
+  'fa4-slower-on-hopper': 'flashAttnVersion',
+  'block-size-precludes-backend': 'blockSize',
+  'unknown-config-field': 'backendPerKind',
+  'unknown-kind': 'backendPerKind',
+  'kind-never-matches': 'backendPerKind',
+  'bfloat16-unsupported': 'dtype',
+  'flag-not-declared': 'useSystemFlashAttn',
+  'flag-mla-decode-fails': 'useSystemFlashAttn',
+  'flag-mla-no-qv': 'useSystemFlashAttn',
+  'flag-library-missing': 'useSystemFlashAttn',
+  'flag-host-time': 'useSystemFlashAttn',
+  'flag-needs-fa4': 'useSystemFlashAttn',
+  'flag-without-effect': 'useSystemFlashAttn',
+};
+
+/** The same findings with the places of the settings they are about; a finding that has a place keeps it. */
+export function locateFindings(findings: readonly Finding[], ranges: FindingRanges): readonly Finding[] {
+  return findings.map((finding) => {
+    const setting = SETTING_OF_CODE[finding.code] ?? (finding.code === 'selected-but-fails' ? 'backend' : undefined);
+    const range = finding.range ?? (setting === undefined ? null : (ranges[setting] ?? null));
+    return range === finding.range ? finding : { ...finding, range };
+  });
 }

@@ -1,10 +1,11 @@
 /**
  * What a release changes in the configuration before any layer is selected: forced backends and versions.
  */
+import { isMmPrefix } from '../modelShapeReleases';
 import type { Source } from '../verdict';
 import { isFlashAttnSupported } from './flashAttnVersion';
 import type { SelectorContext } from './query';
-import { within } from './releases';
+import { RELEASES, within } from './releases';
 
 /** The part of the configuration that is rewritten. */
 export interface RewritableConfig {
@@ -142,24 +143,9 @@ export function rewriteConfig(
   return { config: current, rewrites };
 }
 
-/** Model types (and architectures) whose image spans attend in both directions, with the releases that know them. */
-const MM_PREFIX_MODELS: readonly {
-  readonly match: RegExp;
-  readonly since: Parameters<typeof within>[1];
-  readonly until?: Parameters<typeof within>[1];
-}[] = [
-  { match: /^gemma3/, since: '0.13.0' },
-  { match: /^paligemma/, since: '0.14.0' },
-  { match: /^molmo2/, since: '0.15.0' },
-  { match: /^bagel/, since: '0.18.0' },
-  { match: /^umm/, since: '0.20.0', until: '0.28.0' },
-  { match: /^moondream3/, since: '0.21.0' },
-  { match: /^gemma4/, since: '0.20.0' },
-];
-
 /**
- * Whether a release treats a model with image spans as mm-prefix. `asked` is what the model's shape says; other model
- * types count from 0.20.0 on, when the config key `is_mm_prefix_lm` began to be read.
+ * Whether a release treats a model with image spans as mm-prefix. `asked` is what the model's shape says, which may have
+ * been read for another release.
  */
 export function usesMmPrefix(
   context: Pick<SelectorContext, 'release'>,
@@ -171,6 +157,6 @@ export function usesMmPrefix(
   if (!asked || !within(release, '0.13.0') || (textOnly && within(release, '0.27.0'))) {
     return false;
   }
-  const known = MM_PREFIX_MODELS.find((entry) => modelType !== null && entry.match.test(modelType));
-  return known === undefined ? within(release, '0.20.0') : within(release, known.since, known.until);
+  const named = (version: string) => isMmPrefix(version, modelType, null, 'vision');
+  return RELEASES.some(named) ? named(release) : isMmPrefix(release, modelType, true, null);
 }
