@@ -34,8 +34,6 @@ const node = {
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  // Minified names would make stack traces in bug reports unreadable; the cost is a few kilobytes.
-  keepNames: true,
 };
 
 /** @type {import('esbuild').BuildOptions[]} */
