@@ -11,10 +11,11 @@ import { MAX_REPORT_BYTES, parseReport, type Report } from '../core/report';
  * Reads a report. Rejects with `fileUnreadable`, `fileTooLarge` (nothing is read then) and what `parseReport` throws.
  */
 export async function readReportFile(file: string): Promise<Report> {
-  return parseReport(await readBounded(file, MAX_REPORT_BYTES), file);
+  return parseReport(await readTextFile(file, MAX_REPORT_BYTES), file);
 }
 
-async function readBounded(file: string, limitBytes: number): Promise<string> {
+/** Reads a text file. Rejects with `fileUnreadable`, or `fileTooLarge` before anything is read. */
+export async function readTextFile(file: string, limitBytes: number): Promise<string> {
   try {
     const handle = await open(file, 'r');
     try {

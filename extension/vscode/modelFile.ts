@@ -1,19 +1,15 @@
 /** Reads the model's config.json named by the setting, and lets the user choose one. Reads only; nothing is executed. */
-import path from 'node:path';
 import * as vscode from 'vscode';
 import type { AppState, LoadedModel } from '../core/appState';
 import { NEWEST_RELEASE } from '../core/catalog/releases';
 import { DiagError } from '../core/errors';
+import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
 import type { Logger } from '../core/logger';
-import { readModelShape } from '../core/modelShape';
 import { DEFAULT_SERVE_SETTINGS } from '../core/request';
 import { failed, IDLE, known, loading, ready, type Store } from '../core/store';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 import { readTextFile, resolveSettingPath, settingPath, statFile } from './workspaceFiles';
-
-/** Larger files are no model configuration. */
-const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 
 /** Keeps the store's model in step with the setting. */
 export class ModelFile {
@@ -79,19 +75,13 @@ export class ModelFile {
 
   async #read(uri: vscode.Uri): Promise<LoadedModel> {
     const file = await configFile(uri);
-    const name = modelName(file);
-    const json = await readJson(file);
     const version = this.#store.state.vllmVersion.value;
     const serve = known(this.#store.state.serve)?.settings ?? DEFAULT_SERVE_SETTINGS;
-    const shape = readModelShape(json, {
+    return loadModel(file.path, await readTextFile(file, MAX_MODEL_CONFIG_BYTES), {
       vllmVersion: version === 'newest' ? NEWEST_RELEASE : version,
       tensorParallelSize: serve.tensorParallelSize,
       mlaDisabled: known(this.#store.state.serve)?.mlaDisabled ?? false,
     });
-    if (!shape.ok) {
-      throw new DiagError('usage', { problem: `${name}: ${shape.error.problem}` });
-    }
-    return { name, facts: shape.model, notes: shape.notes };
   }
 }
 
@@ -99,22 +89,6 @@ export class ModelFile {
 async function configFile(uri: vscode.Uri): Promise<vscode.Uri> {
   const { type } = await statFile(uri);
   return (type & vscode.FileType.Directory) !== 0 ? vscode.Uri.joinPath(uri, 'config.json') : uri;
-}
-
-async function readJson(uri: vscode.Uri): Promise<unknown> {
-  const text = await readTextFile(uri, MAX_CONFIG_BYTES);
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new DiagError('fileUnreadable', { path: uri.path, problem: 'it is not JSON' }, error);
-  }
-}
-
-/** `models/gemma/config.json` is called `gemma`. */
-function modelName(file: vscode.Uri): string {
-  const base = path.posix.basename(file.path);
-  const folder = path.posix.basename(path.posix.dirname(file.path));
-  return base === 'config.json' && folder !== '' ? folder : base;
 }
 
 async function browseForConfig(): Promise<vscode.Uri | undefined> {

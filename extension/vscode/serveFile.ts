@@ -2,11 +2,10 @@
 import * as vscode from 'vscode';
 import type { AppState, LoadedServeFile } from '../core/appState';
 import { DiagError } from '../core/errors';
+import { loadServeFile } from '../core/loadedFiles';
 import type { Logger } from '../core/logger';
-import { completeServeSettings, parseServeFile, SERVE_FILE_LIMIT_BYTES, serveFileKind } from '../core/serveConfig';
-import type { ServeProblem } from '../core/serveConfigSource';
+import { SERVE_FILE_LIMIT_BYTES } from '../core/serveConfig';
 import { failed, IDLE, loading, ready, type Store } from '../core/store';
-import type { Finding } from '../core/verdict';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 import { readTextFile, resolveSettingPath } from './workspaceFiles';
@@ -56,37 +55,5 @@ export class ServeFile implements vscode.Disposable {
 }
 
 async function readServeFile(uri: vscode.Uri): Promise<LoadedServeFile> {
-  const text = await readTextFile(uri, SERVE_FILE_LIMIT_BYTES);
-  const name = uri.path.split('/').at(-1) ?? uri.path;
-  const kind = serveFileKind(uri.path, text);
-  if (kind === null) {
-    throw new DiagError('fileUnreadable', {
-      path: uri.path,
-      problem:
-        'it is no kind of serve file that is read (vLLM YAML, shell script, Dockerfile, compose, launch.json, .env)',
-    });
-  }
-  const parsed = parseServeFile(uri.fsPath, text, kind);
-  const flag = parsed.useSystemFlashAttn?.value;
-  return {
-    name,
-    settings: completeServeSettings(parsed.settings),
-    useSystemFlashAttn: typeof flag === 'boolean' ? flag : null,
-    mlaDisabled: parsed.mlaDisabled,
-    findings: parsed.problems.map(problemFinding),
-  };
-}
-
-function problemFinding(problem: ServeProblem, index: number): Finding {
-  return {
-    id: `serve:${problem.code}:${index}`,
-    code: `serve-${problem.code}`,
-    severity: problem.severity,
-    title: 'The serve file is not fully understood',
-    detail: problem.text,
-    level: 'declared',
-    source: null,
-    range: problem.range,
-    fixes: [],
-  };
+  return loadServeFile(uri.fsPath, await readTextFile(uri, SERVE_FILE_LIMIT_BYTES));
 }

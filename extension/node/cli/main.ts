@@ -3,10 +3,12 @@ import { DiagError } from '../../core/errors';
 import { errorText } from '../../core/errorText';
 import { compareCommand } from './compare';
 import { devicesCommand } from './devices';
+import { explainCommand } from './explain';
 import { EXIT, toolVersion, type CliIo, type Command } from './io';
 import { runCommand } from './run';
+import { selftestCommand } from './selftest';
 
-const COMMANDS: readonly Command[] = [devicesCommand, runCommand, compareCommand];
+const COMMANDS: readonly Command[] = [devicesCommand, explainCommand, runCommand, selftestCommand, compareCommand];
 
 const OVERVIEW_WIDTH = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
 

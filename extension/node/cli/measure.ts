@@ -4,7 +4,7 @@ import { describeCase } from '../../core/caseGrid';
 import { DiagError } from '../../core/errors';
 import { errorText } from '../../core/errorText';
 import type { DeviceFacts, SystemFacts } from '../../core/facts';
-import { formatRate } from '../../core/format';
+import { formatRate, formatRelError } from '../../core/format';
 import type { RunOptions } from '../../protocol/helperApi';
 import { runKernels } from '../runSession';
 import { defaultDevice, namedDevice, shortName, withClient } from './client';
@@ -29,6 +29,8 @@ export interface MeasureRequest {
   /** The cases for this device: presets are smaller on the CPU. */
   readonly cases: (device: DeviceFacts) => readonly AttentionCase[];
   readonly options: RunOptions;
+  /** Rows of the table; the report holds all. */
+  readonly shown: 'all' | 'notOk';
   readonly target: ReportTarget;
   readonly redacted: boolean;
 }
@@ -85,12 +87,13 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
   }
   progress.clear();
   if (!quiet && rows.length > 0) {
-    io.out(rowsText(rows, io));
+    const shown = request.shown === 'all' ? rows : rows.filter((row) => row.result.status !== 'ok');
+    if (shown.length > 0) io.out(rowsText(shown, io));
     if (ceilings !== null) io.out(ceilingsText((ceilings as { ceilings: Ceilings }).ceilings));
-    if (rows.some((row) => row.deviceId === 'cpu')) {
+    if (rows.some((row) => row.deviceId === 'cpu' && row.result.gpuMs !== null)) {
       io.out('Times of the CPU reference device; they say nothing about a GPU.\n');
     }
-    io.out(`${tally(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
+    io.out(`${tally(rows)}${largestError(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
   }
   const early = failure === null ? null : { code: failure.code, text: errorText(failure).what };
   await deliverReport(io, request.target, request.redacted, {
@@ -103,6 +106,11 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
   if (ended === 'cancelled') return EXIT.interrupted;
   if (failure !== null) throw failure;
   return exitCodeOf(rows);
+}
+
+function largestError(rows: readonly ResultRow[]): string {
+  const errors = rows.flatMap((row) => (row.result.relError === null ? [] : [row.result.relError]));
+  return errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
 }
 
 function ceilingsText(ceilings: Ceilings): string {

@@ -87,6 +87,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       busyOk: values['busy-ok'],
       cases: (device) => expandForm({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }),
       options,
+      shown: 'all',
       target: values.json ?? null,
       redacted: !values['no-redact'],
     });

@@ -208,3 +208,73 @@ test('colour only on a terminal, and not with NO_COLOR', async () => {
     !(await attnDiag(['devices'], {}, { outIsTerminal: true, env: { ...env, NO_COLOR: '1' } })).out.includes(escape),
   );
 });
+
+const GEMMA4 = 'test/fixtures/models/gemma-4-31b.json';
+
+test('explain: without a GPU it says which family it speaks of, and names every layer group of the model', async () => {
+  const { code, out } = await attnDiag(['explain', '--model', GEMMA4, '--vllm', '0.20.2']);
+  assert.equal(code, 0);
+  assert.match(out, /vLLM 0\.20\.2 on SM90 Hopper \(no GPU here/);
+  assert.match(out, /sliding_window d256 +TRITON_ATTN/);
+  assert.match(out, /full_attention d512 +TRITON_ATTN/);
+  // The matrix is about the model's head sizes.
+  assert.match(out, /backend +d256 +d512$/m);
+});
+
+test('explain --sm needs no helper at all', async () => {
+  const { code, out } = await attnDiag(['explain', '--sm', 'sm_120', '--head-dim', '128'], { dieAtStart: 'always' });
+  assert.equal(code, 0);
+  assert.match(out, /on SM120 Blackwell \(asked for\)/);
+});
+
+test('explain: a forced backend that will be refused is a finding and exit code 1', async () => {
+  const file = path.join(folder, 'serve.yaml');
+  await writeFile(file, 'attention-backend: FLASH_ATTN\nkv-cache-dtype: fp8\n');
+  const { code, out } = await attnDiag(['explain', '--sm', '8.0', '--config', file, '--head-dim', '128']);
+  assert.match(out, /^error: /m);
+  assert.equal(code, 1);
+});
+
+test('explain --system-fa4: on is judged, diff only tells, off says nothing of it', async () => {
+  const on = await attnDiag(['explain', '--sm', '9.0', '--system-fa4', 'on']);
+  assert.equal(on.code, 1);
+  const diff = await attnDiag(['explain', '--sm', '9.0', '--system-fa4', 'diff']);
+  assert.equal(diff.code, 0);
+  assert.match(diff.out, /FLASH_ATTN \(FA3\).*works +yes → no/);
+  const off = await attnDiag(['explain', '--sm', '9.0']);
+  assert.equal(off.code, 0);
+  assert.ok(!off.out.includes('use_system_flash_attn'));
+});
+
+test('explain --json holds request, evaluation and matrix', async () => {
+  const { out } = await attnDiag(['explain', '--sm', '9.0', '--head-dim', '64', '--page', '16', '--json']);
+  const explanation = parseReport(out, 'stdout').explanation as Record<string, unknown>;
+  assert.deepEqual(explanation['capability'], [9, 0]);
+  assert.ok(Array.isArray(explanation['cells']) && explanation['cells'].length > 4);
+});
+
+const badQuestions: readonly [string[], number, RegExp][] = [
+  [['--sm', 'hopper'], 2, /--sm takes an SM family/],
+  [['--vllm', 'latest'], 2, /--vllm takes a version/],
+  [['--system-fa4', 'maybe'], 2, /--system-fa4 is one of off, on, diff/],
+  [['--head-dim', '0'], 2, /--head-dim/],
+  [['--sm', '9.0', '--model', 'no/such/config.json'], 1, /no such file/],
+  [['--sm', '9.0', '--model', 'README.md'], 1, /it is not JSON/],
+  [['--sm', '9.0', '--model', 'package.json'], 1, /package\.json/],
+  [['--sm', '9.0', '--config', 'LICENSE'], 1, /no kind of serve file/],
+];
+for (const [args, code, sentence] of badQuestions) {
+  test(`explain ${args.join(' ')} is exit code ${code}`, async () => {
+    const result = await attnDiag(['explain', ...args]);
+    assert.equal(result.code, code);
+    assert.match(result.err, sentence);
+  });
+}
+
+test('selftest prints only rows that are not ok and asks for every row to be checked', async () => {
+  const { code, out, err } = await attnDiag(['selftest', '--cpu'], { cases: { 1: 'segv' } });
+  assert.equal(code, 1);
+  assert.match(out, /crashed: /);
+  assert.match(out, /1 crashed, \d+ unsupported|\d+ unsupported, 1 crashed/);
+  assert.match(err, /cases on cpu/);
+});

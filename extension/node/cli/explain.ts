@@ -1,0 +1,372 @@
+/** `attn-diag explain`: what vLLM would choose for a model on an SM family, why not the others, and what the flag changes. */
+import path from 'node:path';
+import { stat } from 'node:fs/promises';
+import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer } from '../../core/appState';
+import { NEWEST_RELEASE } from '../../core/catalog/releases';
+import { deriveAnswer } from '../../core/derive';
+import { DiagError } from '../../core/errors';
+import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
+import { smFamily } from '../../core/facts';
+import { flagRows } from '../../core/flashAttnFlag';
+import { formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
+import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/loadedFiles';
+import type { RequestForm } from '../../core/requestForm';
+import { SERVE_FILE_LIMIT_BYTES } from '../../core/serveConfig';
+import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
+import { IDLE, ready } from '../../core/store';
+import type { Answer, Finding } from '../../core/verdict';
+import { readTextFile } from '../reportFile';
+import { withClient } from './client';
+import { deliverReport, EXIT, onlyReport, paint, type CliIo, type Command } from './io';
+import { COMMON_HELP, COMMON_OPTIONS, oneOf, readOptions, usage, wholeNumbers } from './options';
+
+/** Asked for when the machine has no GPU and no family was named. */
+const DEFAULT_CAPABILITY = [9, 0] as const;
+
+const EXPLAIN_OPTIONS = {
+  ...COMMON_OPTIONS,
+  vllm: { type: 'string' },
+  sm: { type: 'string' },
+  model: { type: 'string' },
+  config: { type: 'string' },
+  'head-dim': { type: 'string' },
+  page: { type: 'string' },
+  dtype: { type: 'string' },
+  mla: { type: 'boolean', default: false },
+  'system-fa4': { type: 'string' },
+  reasons: { type: 'boolean', default: false },
+} as const;
+
+export const explainCommand: Command = {
+  name: 'explain',
+  summary: 'which backend a vLLM release selects per layer group, why not the others, and the declared matrix',
+  help: `usage: attn-diag explain [options]
+
+Applies the rules of a vLLM release; runs nothing and imports nothing. What cannot be established is "unknown".
+
+  --vllm VERSION       release to ask about (default: newest known, ${NEWEST_RELEASE})
+  --sm X.Y             SM family, e.g. 8.0, 9.0, 12.0 (default: this machine's first GPU, else 9.0)
+  --model PATH         a Hugging Face config.json or the folder that holds it
+  --config PATH        serve settings: vLLM YAML, shell script, Dockerfile, compose file, launch.json or .env
+  --head-dim N,…       head sizes to ask about (default: the model's, else 64,128,256,512)
+  --mla                without a model: latent attention of the DeepSeek kind
+  --page N,…           page layouts of the matrix; "contiguous" for none (default contiguous,16,64)
+  --dtype T            bf16 (default) or fp16
+  --system-fa4 WHICH   use_system_flash_attn: off (default), on, or diff for what flipping it changes
+  --reasons            every reason with the place of its rule
+${COMMON_HELP}
+
+Exit codes: 0 no finding of severity error (what diff says about flipping does not count), 1 there is one or a file
+cannot be read, 2 usage`,
+  async run(args, io) {
+    const { values } = readOptions(args, EXPLAIN_OPTIONS);
+    const target = values.json ?? null;
+    const which = oneOf('system-fa4', values['system-fa4'] ?? 'off', ['off', 'on', 'diff']);
+    const vllmVersion = readVersion(values.vllm);
+    const asksFor = readForm(values);
+    const asked = values.sm === undefined ? null : readCapability(values.sm);
+    const serve = values.config === undefined ? null : await readServe(values.config);
+    const model = values.model === undefined ? null : await readModel(values.model, vllmVersion, serve);
+    const modelDims = [...new Set((model?.facts.layerGroups ?? []).map((group) => group.headDim))];
+    // The matrix is about the model's head sizes, unless others were asked for.
+    const form =
+      values['head-dim'] === undefined && modelDims.length > 0 ? { ...asksFor, headDims: modelDims } : asksFor;
+    const { capability, from } =
+      asked === null ? await machineCapability(io) : { capability: asked, from: 'asked for' };
+    const derived = deriveAnswer({
+      form,
+      model: model === null ? IDLE : ready(model),
+      serve: serve === null ? IDLE : ready(serve),
+      vllmVersion: { value: vllmVersion, setIn: 'default' },
+      hasFolder: false,
+      major: capability[0],
+      minor: capability[1],
+    });
+    if (derived === null) throw new DiagError('internal', { problem: 'no SM family was asked about' });
+    const answer = which === 'on' ? derived.flagOn : derived.flagOff;
+    const findings = [
+      ...answer.evaluation.findings,
+      ...(serve?.findings ?? []),
+      // Asked for the difference, they are part of the answer, printed with it, and no reason to fail.
+      ...(which === 'on' ? derived.flagFindings : []),
+    ];
+    if (!onlyReport(target)) {
+      const title = titleText(answer, capability, from, model, which);
+      const notes = [...(model?.notes ?? []), ...answer.evaluation.assumptions];
+      io.out(`${explainText(title, answer, findings, notes, derived, which, values.reasons, io)}\n`);
+    }
+    await deliverReport(io, target, !values['no-redact'], {
+      command: 'explain',
+      facts: null,
+      explanation: {
+        capability,
+        model: model?.name ?? null,
+        systemFlashAttn: which,
+        evaluation: answer.evaluation,
+        subjects: answer.subjects,
+        cells: answer.cells,
+        ...(which === 'diff'
+          ? { withFlag: derived.flagOn.evaluation, flagNotes: derived.flagNotes, flagRows: flagRows(capability, null) }
+          : {}),
+        findings,
+      },
+    });
+    return findings.some((finding) => finding.severity === 'error') ? EXIT.failed : EXIT.ok;
+  },
+};
+
+function readVersion(text: string | undefined): string {
+  if (text === undefined || text === 'newest') return NEWEST_RELEASE;
+  if (!/^v?\d+\.\d+/.test(text)) throw usage(`--vllm takes a version like ${NEWEST_RELEASE}, not "${text}".`);
+  return text;
+}
+
+/** `9.0`, `90`, `sm90`, `sm_90a`. */
+function readCapability(text: string): readonly [number, number] {
+  const match = /^(?:sm_?)?(\d{1,2})\.?(\d)[af]?$/i.exec(text);
+  if (match === null) throw usage(`--sm takes an SM family like 9.0 or sm_90, not "${text}".`);
+  return [Number(match[1]), Number(match[2])];
+}
+
+function readForm(values: {
+  readonly 'head-dim'?: string | undefined;
+  readonly page?: string | undefined;
+  readonly dtype?: string | undefined;
+  readonly mla: boolean;
+}): RequestForm {
+  const pages = (values.page ?? 'contiguous,16,64').split(',').map((each) => each.trim());
+  return {
+    op: values.mla ? 'mlaDecode' : 'prefill',
+    dtype: oneOf('dtype', values.dtype ?? 'bf16', ['bf16', 'fp16']),
+    headDims: wholeNumbers('head-dim', values['head-dim'] ?? (values.mla ? '576' : '64,128,256,512'), 1, 100_000),
+    pageSizes: pages.map((each) =>
+      each === 'contiguous' ? null : (wholeNumbers('page', each, 1, 100_000)[0] ?? null),
+    ),
+    qHeads: 32,
+    kvHeads: values.mla ? 1 : 8,
+    batch: 1,
+    qLen: 1,
+    kvLen: 1,
+    causal: true,
+  };
+}
+
+async function readServe(file: string): Promise<LoadedServeFile> {
+  return loadServeFile(path.resolve(file), await readTextFile(file, SERVE_FILE_LIMIT_BYTES));
+}
+
+async function readModel(place: string, vllmVersion: string, serve: LoadedServeFile | null): Promise<LoadedModel> {
+  const isFolder = await stat(place).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  const file = isFolder ? path.join(place, 'config.json') : place;
+  return loadModel(path.resolve(file), await readTextFile(file, MAX_MODEL_CONFIG_BYTES), {
+    vllmVersion,
+    tensorParallelSize: (serve?.settings ?? DEFAULT_SERVE_SETTINGS).tensorParallelSize,
+    mlaDisabled: serve?.mlaDisabled ?? false,
+  });
+}
+
+/** The first GPU's capability by NVML alone; without a GPU the default, said as such. */
+async function machineCapability(io: CliIo): Promise<{ capability: readonly [number, number]; from: string }> {
+  const facts = await withClient(io, (client) => client.probe('nvml', io.signal));
+  const gpu = facts.devices.find((device) => device.kind === 'gpu' && device.computeCapability !== null);
+  const capability = gpu?.computeCapability ?? null;
+  return gpu !== undefined && capability !== null
+    ? { capability, from: gpu.name }
+    : { capability: DEFAULT_CAPABILITY, from: 'no GPU here; choose another family with --sm' };
+}
+
+type FlagChoice = 'off' | 'on' | 'diff';
+
+function titleText(
+  answer: RuleAnswer,
+  capability: readonly [number, number],
+  from: string,
+  model: LoadedModel | null,
+  which: FlagChoice,
+): string {
+  const { catalog } = answer.evaluation;
+  const family = smFamily(capability);
+  const rules =
+    catalog.match === 'exact'
+      ? `rules checked ${catalog.checkedOn}`
+      : `${catalog.match === 'tooOld' ? 'older than the catalog' : `${catalog.match}, evaluated with the rules of ${catalog.evaluatedAs}`}`;
+  const flag = which === 'on' ? ', with use_system_flash_attn' : '';
+  return `vLLM ${catalog.requestedVersion} on ${family.label} ${family.architecture} (${from})${model === null ? '' : `, model ${model.name}`}${flag}; declared, ${rules}`;
+}
+
+function explainText(
+  title: string,
+  answer: RuleAnswer,
+  findings: readonly Finding[],
+  notes: readonly string[],
+  derived: DerivedAnswer,
+  which: FlagChoice,
+  allReasons: boolean,
+  io: CliIo,
+): string {
+  const { evaluation } = answer;
+  const blocks = [
+    wrap(title, io.columns)
+      .map((line) => paint(io, 'strong', line))
+      .join('\n'),
+    selectionsText(evaluation.selections, allReasons, io),
+    ...(allReasons ? [refusalsText(answer, io)] : []),
+    matrixText(answer, io),
+    ...(which === 'diff' ? [flagText(derived, io)] : []),
+    ...(findings.length === 0 ? [] : [findingsText(findings, io)]),
+    ...(notes.length === 0 ? [] : [listText('Assumed:', notes, io)]),
+  ];
+  return blocks.filter((block) => block !== '').join('\n\n');
+}
+
+function selectionsText(selections: readonly GroupSelection[], allReasons: boolean, io: CliIo): string {
+  return textTable(
+    [{ title: 'layer group' }, { title: 'selected' }, { title: 'block', align: 'right' }, { title: 'why' }],
+    selections.map((each) => [
+      each.layerGroup,
+      selectionName(each),
+      String(each.blockSize ?? NOT_KNOWN),
+      why(each, allReasons),
+    ]),
+    io.columns,
+  );
+}
+
+function selectionName(selection: GroupSelection): string {
+  if (selection.backend === null) return selection.answer === 'unknown' ? 'unknown' : 'none: start-up fails';
+  const version = selection.flashAttnVersion === null ? '' : ` (FA${selection.flashAttnVersion})`;
+  return `${selection.backend}${version}${selection.answer === 'unknown' ? '?' : ''}`;
+}
+
+function why(selection: GroupSelection, allReasons: boolean): string {
+  if (selection.error !== null) return selection.error.replaceAll('\n', ' ');
+  const reasons = allReasons ? selection.reasons : selection.reasons.slice(0, 1);
+  return reasons
+    .map((reason) => `${reason.text}${allReasons && reason.source !== null ? ` [${reason.source.where}]` : ''}`)
+    .join('; ');
+}
+
+/** Every verdict that is not a yes, with its reasons and sources. */
+function refusalsText(answer: RuleAnswer, io: CliIo): string {
+  const refused = answer.evaluation.verdicts.filter((verdict) => verdict.answer !== 'yes');
+  if (refused.length === 0) return '';
+  return textTable(
+    [{ title: 'layer group' }, { title: 'backend' }, { title: 'question' }, { title: 'reasons' }],
+    refused.map((verdict) => [
+      verdict.layerGroup,
+      verdict.subject,
+      `${verdict.question} ${verdict.answer}`,
+      verdict.reasons
+        .map((reason) => `${reason.text}${reason.source === null ? '' : ` [${reason.source.where}]`}`)
+        .join('; '),
+    ]),
+    io.columns,
+  );
+}
+
+const LETTERS: Record<Answer, string> = { yes: 'yes', no: 'no', unknown: '?' };
+
+/** One table per page layout; layouts with the same answers share one. */
+function matrixText(answer: RuleAnswer, io: CliIo): string {
+  const headDims = [...new Set(answer.cells.map((cell) => cell.headDim))];
+  const tables = new Map<string, (number | null)[]>();
+  for (const pageSize of new Set(answer.cells.map((cell) => cell.pageSize))) {
+    const table = textTable(
+      [{ title: 'backend' }, ...headDims.map((headDim) => ({ title: `d${headDim}` }))],
+      answer.subjects.map((subject) => [
+        subject.label,
+        ...headDims.map((headDim) => cellText(answer.cells, subject, headDim, pageSize)),
+      ]),
+      io.columns,
+    );
+    tables.set(table, [...(tables.get(table) ?? []), pageSize]);
+  }
+  if (tables.size === 0) return '';
+  const legend =
+    'Declared matrix, "selects / works" per head size: would the validator take it, does the library declare it';
+  return [
+    ...wrap(legend, io.columns),
+    ...[...tables].map(([table, layouts]) => `\n${layouts.map(formatPageSize).join(', ')}:\n${table}`),
+  ].join('\n');
+}
+
+function cellText(
+  cells: readonly MatrixCell[],
+  subject: MatrixSubject,
+  headDim: number,
+  pageSize: number | null,
+): string {
+  const cell = cells.find(
+    (each) => each.subject === subject.id && each.headDim === headDim && each.pageSize === pageSize,
+  );
+  if (cell === undefined) return NOT_KNOWN;
+  // vLLM chooses among its backends only; for anything else the question has no meaning.
+  const selects = subject.kind === 'vllmBackend' ? LETTERS[cell.selects.answer] : NOT_KNOWN;
+  return `${selects} / ${LETTERS[cell.works.answer]}`;
+}
+
+function flagText(derived: DerivedAnswer, io: CliIo): string {
+  const changed = derived.flagOff.cells.flatMap((off) => {
+    const on = derived.flagOn.cells.find(
+      (each) => each.subject === off.subject && each.headDim === off.headDim && each.pageSize === off.pageSize,
+    );
+    return (['selects', 'works'] as const).flatMap((question) => {
+      const before = off[question];
+      const after = on?.[question];
+      if (after === undefined || after.answer === before.answer) return [];
+      const cell = `d${off.headDim}, ${formatPageSize(off.pageSize)}`;
+      const subject = derived.flagOff.subjects.find((each) => each.id === off.subject)?.label ?? off.subject;
+      return [[subject, cell, question, `${before.answer} → ${after.answer}`, after.reasons[0]?.text ?? '']];
+    });
+  });
+  const table =
+    changed.length === 0
+      ? 'No answer of the matrix changes.'
+      : textTable(
+          [{ title: 'backend' }, { title: 'cell' }, { title: 'question' }, { title: 'change' }, { title: 'why' }],
+          changed,
+          io.columns,
+        );
+  const rows = textTable(
+    [{ title: 'layers' }, { title: 'FA' }, { title: 'with the flag' }, { title: 'because' }],
+    flagRows(derived.capability, null).map((row) => [
+      row.mla ? 'MLA' : 'other',
+      String(row.flashAttnVersion),
+      row.outcome,
+      row.text,
+    ]),
+    io.columns,
+  );
+  return [
+    paint(io, 'strong', 'Flipping use_system_flash_attn'),
+    table,
+    rows,
+    listText(
+      '',
+      derived.flagNotes.map(
+        (note) => `${note.severity}: ${note.text}${note.source === null ? '' : ` [${note.source}]`}`,
+      ),
+      io,
+    ),
+  ].join('\n\n');
+}
+
+function findingsText(findings: readonly Finding[], io: CliIo): string {
+  return findings
+    .flatMap((finding) => [
+      paint(io, finding.severity === 'error' ? 'bad' : 'strong', `${finding.severity}: ${finding.title}`),
+      ...wrap(finding.detail, io.columns - 2).map((line) => `  ${line}`),
+      ...(finding.source === null ? [] : [paint(io, 'dim', `  [${finding.source.where}]`)]),
+    ])
+    .join('\n');
+}
+
+function listText(title: string, items: readonly string[], io: CliIo): string {
+  const lines = items.flatMap((item) =>
+    wrap(item, io.columns - 2).map((line, index) => `${index === 0 ? '- ' : '  '}${line}`),
+  );
+  return [...(title === '' ? [] : [title]), ...lines].join('\n');
+}
