@@ -66,6 +66,17 @@ ATTN_CPU_CLONES void Accumulate(int64_t m, int64_t k, int64_t n, const double* a
   }
 }
 
+/// Writes `value` everywhere, in pieces between which a cancel is heard. @return false when cancelled
+template <typename T>
+bool FillBuffer(const Buffer<T>& buffer, T value, int threads, const CancelFlag& cancel) {
+  constexpr size_t kPiece = 1 << 20;
+  const int64_t pieces = static_cast<int64_t>((buffer.size() + kPiece - 1) / kPiece);
+  return ParallelFor(pieces, threads, cancel, [&](int64_t piece) {
+    const size_t begin = static_cast<size_t>(piece) * kPiece;
+    std::fill(buffer.data() + begin, buffer.data() + std::min(buffer.size(), begin + kPiece), value);
+  });
+}
+
 }  // namespace
 
 /// Working set of one task.
@@ -113,12 +124,8 @@ CpuAttention::CpuAttention(const AttentionCase& spec)
       q_starts_(PackedStarts(spec.q_lens, spec.batch)),
       kv_starts_(PackedStarts(spec.kv_lens, spec.batch)) {
   if (spec.page_size.has_value()) pages_ = BuildPageTable(spec);
-  k_ = MakeStorage(spec.head_dim);
-  if (spec.op != Op::kMlaDecode) v_ = MakeStorage(spec.head_dim_v);
-  const int64_t q_rows = q_starts_.back() * spec.q_heads;
-  q_.assign(static_cast<size_t>(q_rows * spec.head_dim), kHalfNan);
-  out_.resize(static_cast<size_t>(q_rows * spec.head_dim_v));
-  lse_.resize(static_cast<size_t>(q_rows));
+  k_ = LayOut(spec.head_dim);
+  if (spec.op != Op::kMlaDecode) v_ = LayOut(spec.head_dim_v);
   if (spec.sinks) {
     for (int64_t head = 0; head < spec.q_heads; ++head) {
       sinks_.push_back(sink_value(spec.seed, static_cast<u32>(head)));
@@ -131,12 +138,22 @@ CpuAttention::CpuAttention(const AttentionCase& spec)
   }
   fp8_values_.resize(256);
   for (int bits = 0; bits < 256; ++bits) {
-    fp8_values_[static_cast<size_t>(bits)] = E4m3Value(static_cast<uint8_t>(bits)) * static_cast<float>(spec.kv_scale);
+    fp8_values_[static_cast<size_t>(bits)] = static_cast<double>(E4m3Value(static_cast<uint8_t>(bits))) * KvScale(spec);
   }
-  PoisonOutputs();
 }
 
-CpuAttention::Storage CpuAttention::MakeStorage(int64_t dim) const {
+bool CpuAttention::Allocate() {
+  const size_t q_rows = static_cast<size_t>(q_starts_.back() * spec_.q_heads);
+  bool ok = q_.Allocate(q_rows * static_cast<size_t>(spec_.head_dim)) &&
+            out_.Allocate(q_rows * static_cast<size_t>(spec_.head_dim_v)) && lse_.Allocate(q_rows);
+  for (Storage* storage : {&k_, &v_}) {
+    const size_t elements = static_cast<size_t>(storage->elements);
+    ok = ok && (spec_.kv_dtype == KvDType::kFp8E4m3 ? storage->fp8.Allocate(elements) : storage->half.Allocate(elements));
+  }
+  return ok;
+}
+
+CpuAttention::Storage CpuAttention::LayOut(int64_t dim) const {
   Storage storage;
   storage.dim = dim;
   const bool paged = spec_.page_size.has_value();
@@ -145,12 +162,7 @@ CpuAttention::Storage CpuAttention::MakeStorage(int64_t dim) const {
   storage.block_stride = tokens * spec_.kv_heads * dim;
   storage.token_stride = spec_.kv_layout == KvLayout::kNhd ? spec_.kv_heads * dim : dim;
   storage.head_stride = spec_.kv_layout == KvLayout::kNhd ? dim : tokens * dim;
-  const size_t elements = static_cast<size_t>(blocks * storage.block_stride);
-  if (spec_.kv_dtype == KvDType::kFp8E4m3) {
-    storage.fp8.assign(elements, kE4m3Nan);
-  } else {
-    storage.half.assign(elements, kHalfNan);
-  }
+  storage.elements = blocks * storage.block_stride;
   return storage;
 }
 
@@ -180,9 +192,11 @@ void CpuAttention::Load(const Storage& storage, int64_t offset, int64_t count, d
   }
 }
 
-void CpuAttention::PoisonOutputs() {
-  std::fill(out_.begin(), out_.end(), kHalfNan);
-  std::fill(lse_.begin(), lse_.end(), std::numeric_limits<double>::quiet_NaN());
+bool CpuAttention::Poison(int threads, const CancelFlag& cancel) {
+  return FillBuffer(q_, kHalfNan, threads, cancel) && FillBuffer(k_.half, kHalfNan, threads, cancel) &&
+         FillBuffer(v_.half, kHalfNan, threads, cancel) && FillBuffer(k_.fp8, kE4m3Nan, threads, cancel) &&
+         FillBuffer(v_.fp8, kE4m3Nan, threads, cancel) && FillBuffer(out_, kHalfNan, threads, cancel) &&
+         FillBuffer(lse_, std::numeric_limits<double>::quiet_NaN(), threads, cancel);
 }
 
 void CpuAttention::FillToken(int64_t sequence, int64_t token) {
@@ -311,7 +325,7 @@ void CpuAttention::FoldTile(int64_t sequence, int64_t kv_head, int64_t first_row
         continue;
       }
       if (spec_.softcap > 0) scores[k] = spec_.softcap * std::tanh(scores[k] / spec_.softcap);
-      tile_maximum = std::max(tile_maximum, scores[k]);
+      if (!(scores[k] <= tile_maximum)) tile_maximum = scores[k];  // lets a NaN through, which std::max would hide
     }
     if (tile_maximum == -kInfinity) {
       std::fill(scores, scores + keys, 0.0);
@@ -340,7 +354,7 @@ void CpuAttention::WriteOutputs(int64_t sequence, int64_t kv_head, int64_t first
     const double sum = scratch.sum[static_cast<size_t>(r)];
     const double* out = scratch.out.data() + r * spec_.head_dim_v;
     for (int64_t d = 0; d < spec_.head_dim_v; ++d) {
-      const float value = sum > 0 ? static_cast<float>(out[d] / sum) : 0.0f;
+      const float value = sum == 0 ? 0.0f : static_cast<float>(out[d] / sum);  // NaN stays NaN
       out_[static_cast<size_t>(row * spec_.head_dim_v + d)] = is_bf16_ ? bf16_bits(value) : fp16_bits(value);
     }
     lse_[static_cast<size_t>(row)] = scratch.maximum[static_cast<size_t>(r)] + std::log(sum);

@@ -2,7 +2,10 @@
 // shuffled order, NaN in everything that belongs to no sequence), accumulated in float64.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "page_table.h"
@@ -10,23 +13,49 @@
 
 namespace attn {
 
+/// Memory that costs nothing until it is written, so that a cancel need not wait for gigabytes of page faults.
+template <typename T>
+class Buffer {
+ public:
+  /// @return false when there is no memory
+  bool Allocate(size_t count) {
+    count_ = count;
+    data_.reset(static_cast<T*>(std::malloc(std::max<size_t>(1, count * sizeof(T)))));
+    return data_ != nullptr;
+  }
+  T* data() const { return data_.get(); }
+  size_t size() const { return count_; }
+  T& operator[](size_t i) const { return data_.get()[i]; }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<T[], Free> data_;
+  size_t count_ = 0;
+};
+
 /// Operands and results of one case in CPU memory.
 class CpuAttention {
  public:
-  /// Bytes that the constructor and Fill will allocate for a valid case.
+  /// Bytes that Allocate takes for a valid case.
   static double RequiredBytes(const AttentionCase& spec);
 
-  /// @param spec a case that passed ValidateCase and fits into memory
+  /// @param spec a case that passed ValidateCase
   explicit CpuAttention(const AttentionCase& spec);
 
-  /// Writes seeded Q, K and V into the storage; everything else stays NaN. @return false when cancelled
+  /// @return false when there is no memory
+  bool Allocate();
+
+  /// Writes NaN over all operands and outputs: what is not filled cannot be read unnoticed, and a row that is not
+  /// computed cannot pass for one that was. @return false when cancelled
+  bool Poison(int threads, const CancelFlag& cancel);
+
+  /// Writes seeded Q, K and V into the storage; rows that belong to no sequence stay NaN. @return false when cancelled
   bool Fill(int threads, const CancelFlag& cancel);
 
   /// Computes every output row. @return false when cancelled; the output is then incomplete
   bool Run(int threads, const CancelFlag& cancel);
-
-  /// Writes NaN over the outputs, so that a row that is not computed cannot pass for one that was.
-  void PoisonOutputs();
 
   /// Output row of packed query token `token` and query head `head`, head_dim_v real values.
   void ReadOutput(int64_t token, int64_t head, double* out) const;
@@ -41,8 +70,9 @@ class CpuAttention {
     int64_t block_stride = 0;
     int64_t token_stride = 0;
     int64_t head_stride = 0;
-    std::vector<uint16_t> half;  // 16-bit KV
-    std::vector<uint8_t> fp8;    // fp8 KV
+    int64_t elements = 0;
+    Buffer<uint16_t> half;  // 16-bit KV
+    Buffer<uint8_t> fp8;    // fp8 KV
 
     int64_t Offset(int64_t block, int64_t token, int64_t head) const {
       return block * block_stride + token * token_stride + head * head_stride;
@@ -51,7 +81,7 @@ class CpuAttention {
 
   struct Scratch;
 
-  Storage MakeStorage(int64_t dim) const;
+  Storage LayOut(int64_t dim) const;
   int64_t StorageOffset(const Storage& storage, int64_t sequence, int64_t token, int64_t kv_head) const;
   void Store(Storage* storage, int64_t offset, int64_t d, float value) const;
   void Load(const Storage& storage, int64_t offset, int64_t count, double* out) const;
@@ -70,12 +100,12 @@ class CpuAttention {
   PageTable pages_;
   Storage k_;
   Storage v_;  // empty for mlaDecode, where V is the head of each K row
-  std::vector<uint16_t> q_;
+  Buffer<uint16_t> q_;
   std::vector<float> sinks_;
-  std::vector<uint16_t> out_;
-  std::vector<double> lse_;
+  Buffer<uint16_t> out_;
+  Buffer<double> lse_;
   std::vector<float> half_values_;  // value of each 16-bit pattern
-  std::vector<float> fp8_values_;   // real value of each fp8 pattern
+  std::vector<double> fp8_values_;  // real value of each fp8 pattern
 };
 
 }  // namespace attn

@@ -65,6 +65,7 @@ CpuSpeed MeasureSpeed() {
   const CancelFlag never{false};
   CpuAttention attention(spec);
   CpuSpeed speed;
+  if (!attention.Allocate() || !attention.Poison(1, never)) return speed;
   auto start = Clock::now();
   attention.Fill(1, never);
   speed.fill_seconds_per_element = SecondsSince(start) / static_cast<double>((64 + 2 * 256) * 128);
@@ -92,7 +93,11 @@ class CpuSession final : public Session {
 
     on_phase(Phase::kAllocate);
     CpuAttention attention(spec);
-    if (!attention.Fill(threads_, cancel)) return Cancelled();
+    if (!attention.Allocate()) {
+      return CaseResult::Because(CaseStatus::kOutOfMemory, "hostMemory",
+                                 "This machine gave no memory for the case; choose a smaller one.");
+    }
+    if (!attention.Poison(threads_, cancel) || !attention.Fill(threads_, cancel)) return Cancelled();
 
     on_phase(Phase::kCheck);
     const auto start = Clock::now();

@@ -33,11 +33,10 @@ float StoredKvElement(const AttentionCase& spec, u32 tensor, int64_t kv_start, i
                               static_cast<u32>(spec.kv_heads), static_cast<u32>(kv_head), static_cast<u32>(dim),
                               static_cast<u32>(d));
   if (spec.kv_dtype == KvDType::kAuto) return RoundTo(spec.dtype, x);
-  const float scale = static_cast<float>(spec.kv_scale);
-  return E4m3Value(E4m3Bits(x * (1.0f / scale))) * scale;
+  return E4m3Value(E4m3Bits(x * (1.0f / static_cast<float>(spec.kv_scale))));
 }
 
-/// K and V of one KV head of one sequence over the keys that some row sees.
+/// Stored K and V of one KV head of one sequence over the keys that some row sees.
 struct KvHead {
   int64_t begin = 0;
   int64_t head_dim = 0;
@@ -99,7 +98,8 @@ void ComputeRow(const AttentionCase& spec, int64_t q_start, const KvHead& kv, Ro
                       static_cast<u32>(d));
   }
 
-  const double scale = SoftmaxScale(spec);
+  const double kv_scale = KvScale(spec);
+  const double scale = SoftmaxScale(spec) * kv_scale;
   const double sink = spec.sinks ? sink_value(spec.seed, static_cast<u32>(id.head)) : -kInfinity;
   double maximum = sink;
   scores->clear();
@@ -129,13 +129,17 @@ void ComputeRow(const AttentionCase& spec, int64_t q_start, const KvHead& kv, Ro
     }
   }
   for (size_t d = 0; d < dims; ++d) {
-    row->out[d] /= sum;
-    row->rounded_out[d] = RoundTo(spec.dtype, rounded[d] / rounded_sum);
+    row->out[d] *= kv_scale / sum;
+    row->rounded_out[d] = RoundTo(spec.dtype, rounded[d] / rounded_sum * static_cast<float>(kv_scale));
   }
   row->lse = maximum + std::log(sum);
 }
 
 }  // namespace
+
+double KvScale(const AttentionCase& spec) {
+  return spec.kv_dtype == KvDType::kAuto ? 1.0 : static_cast<double>(static_cast<float>(spec.kv_scale));
+}
 
 float StoredKey(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d) {
   return StoredKvElement(spec, kTensorK, kv_start, token, kv_head, spec.head_dim, d);

@@ -37,9 +37,12 @@ std::vector<RowId> SampleRows(const AttentionCase& spec, std::optional<int64_t> 
 bool ComputeReferenceRows(const AttentionCase& spec, const std::vector<RowId>& rows, int threads,
                           const CancelFlag& cancel, const std::function<void(const ReferenceRow&)>& receive);
 
-/// Real (scaled back) value of an element of K or V as a device stores it: rounded to 16 bits, or to fp8 and back.
+/// Element of K or V as a device stores it: rounded to 16 bits, or to fp8 (times KvScale gives the real value).
 /// @param token position within the sequence, @param kv_start start of the sequence in the packed token list
 float StoredKey(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d);
 float StoredValue(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d);
+
+/// The factor from stored to real K and V, as the fp32 number that devices are given; 1 for 16-bit KV.
+double KvScale(const AttentionCase& spec);
 
 }  // namespace attn
