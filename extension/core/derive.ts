@@ -4,6 +4,7 @@ import { backendRow } from './catalog/registry';
 import { NEWEST_RELEASE, resolveRelease } from './catalog/releases';
 import type { Evaluation, MatrixCell } from './evaluation';
 import { flagEffect } from './flashAttnFlag';
+import { bundledSupport } from './kernelSupport';
 import { declaredMatrix, type MatrixRequest } from './matrix';
 import {
   DEFAULT_SERVE_SETTINGS,
@@ -61,8 +62,8 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const matrixRequest = (useSystemFlashAttn: boolean): MatrixRequest => ({
     vllmVersion,
     capability,
-    headDims: [...new Set(form.headDims)].slice(0, MAX_HEAD_DIMS),
-    pageSizes: [...new Set(form.pageSizes)].slice(0, MAX_LAYOUTS),
+    headDims: matrixHeadDims(form),
+    pageSizes: matrixPageSizes(form),
     dtype: dtypeOf(form),
     kvCacheDtype: serve.kvCacheDtype,
     useSystemFlashAttn,
@@ -70,7 +71,11 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   });
   const answer = (evaluation: Evaluation, useSystemFlashAttn: boolean): RuleAnswer => ({
     evaluation,
-    ...concernedRows(declaredMatrix(matrixRequest(useSystemFlashAttn)), vllmVersion, form.op === 'mlaDecode'),
+    ...withBundled(
+      concernedRows(declaredMatrix(matrixRequest(useSystemFlashAttn)), vllmVersion, form.op === 'mlaDecode'),
+      form,
+      capability,
+    ),
   });
   return {
     capability,
@@ -93,10 +98,47 @@ function concernedRows(
   return { subjects, cells: matrix.cells.filter((cell: MatrixCell) => ids.has(cell.subject)) };
 }
 
+/** Subject id of the extension's own kernels, as in result rows. */
+export const BUNDLED_SUBJECT = 'bundled';
+
+/** The bundled kernels as the first row. vLLM never chooses them, so `selects` is not asked of them. */
+function withBundled(
+  rows: Pick<RuleAnswer, 'subjects' | 'cells'>,
+  form: RequestForm,
+  capability: readonly [number, number],
+): Pick<RuleAnswer, 'subjects' | 'cells'> {
+  const cells = matrixHeadDims(form).flatMap((headDim) =>
+    matrixPageSizes(form).map((pageSize): MatrixCell => {
+      const base = { subject: BUNDLED_SUBJECT, layerGroup: `d${headDim}`, level: 'declared' } as const;
+      return {
+        subject: BUNDLED_SUBJECT,
+        headDim,
+        pageSize,
+        selects: { ...base, question: 'selects', answer: 'no', reasons: [] },
+        works: { ...base, question: 'works', ...bundledSupport(form.op, headDim, pageSize, capability) },
+      };
+    }),
+  );
+  return {
+    subjects: [{ id: BUNDLED_SUBJECT, label: 'Bundled kernels', kind: 'bundled' }, ...rows.subjects],
+    cells: [...cells, ...rows.cells],
+  };
+}
+
+/** Head sizes of the matrix, each once. */
+function matrixHeadDims(form: RequestForm): readonly number[] {
+  return [...new Set(form.headDims)].slice(0, MAX_HEAD_DIMS);
+}
+
+/** Page layouts of the matrix, each once. */
+function matrixPageSizes(form: RequestForm): readonly (number | null)[] {
+  return [...new Set(form.pageSizes)].slice(0, MAX_LAYOUTS);
+}
+
 /** A model with one plain decoder group per head size of the form. */
 function modelOfForm(form: RequestForm): ModelFacts {
   const group = (headDim: number): LayerGroup => ({
-    id: `head size ${headDim}`,
+    id: `d${headDim}`,
     layers: null,
     headDim,
     headDimV: null,
@@ -114,7 +156,7 @@ function modelOfForm(form: RequestForm): ModelFacts {
     modelType: null,
     architecture: null,
     dtype: dtypeOf(form),
-    layerGroups: [...new Set(form.headDims)].slice(0, MAX_HEAD_DIMS).map(group),
+    layerGroups: matrixHeadDims(form).map(group),
   };
 }
 

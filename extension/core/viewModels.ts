@@ -5,7 +5,7 @@ import { formatPageSize } from './format';
 import { PRESETS } from './presets';
 import type { RequestForm } from './requestForm';
 import { known } from './store';
-import type { Answer, EvidenceLevel, Finding, Fix, Severity } from './verdict';
+import type { Answer, EvidenceLevel, Finding, Severity } from './verdict';
 import { deviceSection, familySection, type DeviceSection, type FamilySection } from './viewModelsDevice';
 import {
   answerInForce,
@@ -17,8 +17,9 @@ import {
 } from './viewModelsMatrix';
 import { resultsSection, runSection, type ResultsSection, type RunSection } from './viewModelsRun';
 
-/** What one layer group gets. */
+/** What layer groups with the same outcome get. */
 export interface SelectionView {
+  /** `d64, d128`. */
   readonly layerGroup: string;
   readonly answer: Answer;
   /** `FLASH_ATTN (FA3)`, or what happens instead. */
@@ -54,13 +55,13 @@ export interface FlagSection {
 /** A finding as listed. */
 export interface FindingView {
   readonly id: string;
+  readonly code: string;
   readonly severity: Severity;
   readonly title: string;
   readonly detail: string;
   readonly level: EvidenceLevel;
   readonly source: string | null;
   readonly canReveal: boolean;
-  readonly fixes: readonly Fix[];
 }
 
 /** The opened report's label. */
@@ -146,13 +147,13 @@ function findingViews(state: AppState): readonly FindingView[] {
     .slice(0, MAX_FINDINGS)
     .map((finding) => ({
       id: finding.id,
+      code: finding.code,
       severity: finding.severity,
       title: finding.title,
       detail: finding.detail,
       level: finding.level,
       source: sourceText(finding.source),
       canReveal: finding.range !== null,
-      fixes: finding.fixes,
     }));
 }
 
@@ -238,19 +239,36 @@ function rulesSection(state: AppState): RulesSection {
     checkedOn: catalog.checkedOn,
     model: model?.name ?? null,
     modelFailure,
-    selections: evaluation.selections.map((selection) => ({
-      layerGroup: selection.layerGroup,
-      answer: selection.answer,
-      text: selectionText(selection),
-      detail:
-        selection.error ??
-        (selection.blockSize === null
-          ? null
-          : `${formatPageSize(selection.blockSize)}${selection.explicit ? ', asked for explicitly' : ''}`),
-      reasons: selection.reasons.map(reasonView),
-    })),
+    selections: mergedSelections(
+      evaluation.selections.map((selection) => ({
+        layerGroup: selection.layerGroup,
+        answer: selection.answer,
+        text: selectionText(selection),
+        detail:
+          selection.error ??
+          (selection.blockSize === null
+            ? null
+            : `${formatPageSize(selection.blockSize)}${selection.explicit ? ', asked for explicitly' : ''}`),
+        reasons: selection.reasons.map(reasonView),
+      })),
+    ),
     assumptions: evaluation.assumptions,
   };
+}
+
+/** Groups whose outcome is the same to the word share a line. */
+function mergedSelections(selections: readonly SelectionView[]): readonly SelectionView[] {
+  const merged = new Map<string, SelectionView>();
+  for (const selection of selections) {
+    const { layerGroup, ...outcome } = selection;
+    const key = JSON.stringify(outcome);
+    const present = merged.get(key);
+    merged.set(
+      key,
+      present === undefined ? selection : { ...present, layerGroup: `${present.layerGroup}, ${layerGroup}` },
+    );
+  }
+  return [...merged.values()];
 }
 
 /** `3/12` while a run goes on; `null` otherwise. For the status bar. */

@@ -71,9 +71,6 @@ export interface MatrixSection {
 
 const MAX_FLAG_CHANGES = 200;
 
-/** Subject id of the extension's own kernels, as in result rows. */
-export const BUNDLED_SUBJECT = 'bundled';
-
 /** The matrix of the flag as it is set, with measured answers laid over the declared ones. */
 export function matrixSection(state: AppState): MatrixSection {
   const derived = known(state.derived);

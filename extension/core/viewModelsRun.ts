@@ -76,8 +76,8 @@ export interface ResultRowView {
   readonly barMeaning: string;
   readonly percentOfCeiling: string;
   readonly relError: string;
-  /** `floor 2.3e-3, 256 rows checked`. */
-  readonly errorDetail: string;
+  /** `floor 2.29e-3`, `256 rows checked`. */
+  readonly errorDetail: readonly string[];
   readonly hostTime: string;
   readonly clock: string;
   readonly contended: boolean;
@@ -246,8 +246,11 @@ function resultRowView(
     relError: formatRelError(result.relError),
     errorDetail:
       result.relError === null
-        ? ''
-        : `${result.roundingFloor === null ? '' : `floor ${formatRelError(result.roundingFloor)}, `}${plural(result.checkedRows, 'row')} checked`,
+        ? []
+        : [
+            ...(result.roundingFloor === null ? [] : [`floor ${formatRelError(result.roundingFloor)}`]),
+            `${plural(result.checkedRows, 'row')} checked`,
+          ],
     hostTime: result.hostUs === null ? formatMs(null) : formatMs(result.hostUs / 1000),
     clock: result.smClockMHz === null ? formatMs(null) : `${result.smClockMHz} MHz`,
     contended: result.contended,

@@ -101,7 +101,7 @@ function page(context: ViewContext): View {
             button('Manage trust …', () => send({ type: 'manageTrust' })),
           )
     }
-    ${deviceView(context)} ${selectionView(context)} ${findingsView(context)} ${flagView(context)}
-    ${requestView(context)} ${matrixView(context)} ${runView(context)}
+    ${deviceView(context)} ${requestView(context)} ${selectionView(context)} ${findingsView(context)}
+    ${flagView(context)} ${matrixView(context)} ${runView(context)}
   </main>`;
 }

@@ -30,7 +30,7 @@ export interface UiState {
 export function restoreUiState(): UiState {
   const parsed = v.safeParse(uiStateSchema, loadState());
   const kept = parsed.success ? parsed.output : {};
-  return { layoutPageSize: kept.layoutPageSize ?? null, cell: kept.cell ?? null, open: kept.open ?? ['request'] };
+  return { layoutPageSize: kept.layoutPageSize ?? null, cell: kept.cell ?? null, open: kept.open ?? [] };
 }
 
 /** Keeps it. */

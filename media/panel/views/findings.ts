@@ -1,27 +1,37 @@
-/** Findings with their fixes. */
+/** Findings; several of one kind are one entry. */
 import { html, nothing } from 'lit-html';
-import { button, notice, type View, type ViewContext } from '../view';
+import type { FindingView } from '../../../extension/core/viewModels';
+import { button, disclosure, notice, type View, type ViewContext } from '../view';
 
 /** The findings section; absent when there is nothing to tell. */
-export function findingsView({ model, send }: ViewContext): View {
-  if (model.findings.length === 0) return nothing;
+export function findingsView(context: ViewContext): View {
+  const kinds = new Map<string, FindingView[]>();
+  for (const finding of context.model.findings) kinds.set(finding.code, [...(kinds.get(finding.code) ?? []), finding]);
+  if (kinds.size === 0) return nothing;
   return html`<section aria-labelledby="findings-title">
     <h2 id="findings-title">Findings</h2>
-    ${model.findings.map((finding) =>
-      notice(
-        finding.severity,
-        html`<b>${finding.title}</b><br />${finding.detail}
-          <span class="source">${finding.level}${finding.source === null ? nothing : ` · ${finding.source}`}</span>`,
-        html`<span class="actions"
-          >${
-            finding.canReveal
-              ? button('Show in file', () => send({ type: 'revealFinding', findingId: finding.id }))
-              : nothing
-          }${finding.fixes.map((fix) =>
-            button(fix.title, () => send({ type: 'applyFix', findingId: finding.id, fixId: fix.id })),
-          )}</span
-        >`,
-      ),
+    ${[...kinds].map(([code, [first, ...others]]) =>
+      first === undefined
+        ? nothing
+        : html`${findingNotice(context, first)}${
+            others.length === 0
+              ? nothing
+              : disclosure(
+                  context,
+                  `findings:${code}`,
+                  `${others.length} more like this`,
+                  others.map((finding) => findingNotice(context, finding)),
+                )
+          }`,
     )}
   </section>`;
+}
+
+function findingNotice({ send }: ViewContext, finding: FindingView): View {
+  return notice(
+    finding.severity,
+    html`<b>${finding.title}</b><br />${finding.detail}
+      <span class="source">${finding.level}${finding.source === null ? nothing : ` · ${finding.source}`}</span>`,
+    finding.canReveal ? button('Show in file', () => send({ type: 'revealFinding', findingId: finding.id })) : nothing,
+  );
 }

@@ -1,5 +1,6 @@
 /** The `use_system_flash_attn` switch and what it changes. */
 import { html, nothing } from 'lit-html';
+import type { FlagNote } from '../../../extension/core/flashAttnFlag';
 import type { MatrixSection } from '../../../extension/core/viewModelsMatrix';
 import { answerText, disclosure, notice, type View, type ViewContext } from '../view';
 
@@ -30,12 +31,19 @@ export function flagView(context: ViewContext): View {
           ? notice('warning', flag.serveFile)
           : html`<p class="quiet">${flag.serveFile}</p>`
     }
-    ${flag.notes.map((note) =>
-      notice(
-        note.severity,
-        html`${note.text}${note.source === null ? nothing : html`<span class="source">${note.source}</span>`}`,
-      ),
-    )}
+    ${flag.on ? flag.notes.map((note) => notice(note.severity, noteText(note))) : nothing}
+    ${
+      flag.on || flag.notes.length === 0
+        ? nothing
+        : disclosure(
+            context,
+            'flagNotes',
+            'What turning it on would do',
+            html`<ul class="reasons">
+              ${flag.notes.map((note) => html`<li>${noteText(note)}</li>`)}
+            </ul>`,
+          )
+    }
     ${
       matrix.subjects.length === 0
         ? nothing
@@ -49,6 +57,10 @@ export function flagView(context: ViewContext): View {
             )
     }
   </section>`;
+}
+
+function noteText(note: FlagNote): View {
+  return html`${note.text}${note.source === null ? nothing : html`<span class="source">${note.source}</span>`}`;
 }
 
 interface ChangeRow {

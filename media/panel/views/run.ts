@@ -88,7 +88,7 @@ function resultsTable({ model }: ViewContext): View {
       <table class="data results">
         <thead>
           <tr>
-            <th scope="col">Case</th>
+            <th scope="col">Case and kernel</th>
             <th scope="col">Status</th>
             <th scope="col" class="number">Time</th>
             <th scope="col">Rate</th>
@@ -96,7 +96,6 @@ function resultsTable({ model }: ViewContext): View {
             <th scope="col" class="number">Rel. error</th>
             <th scope="col" class="number">Host per call</th>
             <th scope="col" class="number">SM clock</th>
-            <th scope="col">Kernel</th>
           </tr>
         </thead>
         <tbody>
@@ -118,23 +117,36 @@ function resultRow(row: ResultRowView): View {
     row.status === 'ok' ? 'yes' : row.status === 'unsupported' || row.status === 'cancelled' ? 'unknown' : 'no';
   const glyph = row.status === 'ok' ? '✓' : answer === 'no' ? '✗' : '–';
   return html`<tr>
-    <th scope="row">${row.title}<span class="sub">${row.shape}</span></th>
-    <td>
+    <th scope="row">
+      ${row.title}<span class="sub">${row.shape}</span>${
+        row.kernel === null ? nothing : html`<span class="sub kernel">${row.kernel}</span>`
+      }
+    </th>
+    <td class="status">
       <span class="glyph ${answer}" aria-hidden="true">${glyph}</span> ${row.statusText}
       ${row.onCpu ? html`<span class="tag">CPU</span>` : nothing}
       ${row.contended ? html`<span class="tag warn">contended</span>` : nothing}
-      ${row.reason === null ? nothing : html`<span class="sub">${row.reason}</span>`}
     </td>
-    <td class="number">${row.median}${row.spread === '' ? nothing : html`<span class="sub">${row.spread}</span>`}</td>
+    ${row.reason === null ? figuresOf(row) : html`<td colspan="6">${row.reason}${errorLine(row)}</td>`}
+  </tr>`;
+}
+
+/** What was measured of a row that is right. */
+function figuresOf(row: ResultRowView): View {
+  return html`<td class="number">
+      ${row.median}${row.spread === '' ? nothing : html`<span class="sub">${row.spread}</span>`}
+    </td>
     <td class="rate">${row.rate}${row.bar === null ? nothing : bar(row.bar, row.barMeaning)}</td>
     <td class="number">${row.percentOfCeiling}</td>
-    <td class="number">
-      ${row.relError}${row.errorDetail === '' ? nothing : html`<span class="sub">${row.errorDetail}</span>`}
-    </td>
+    <td class="number">${row.relError}${row.errorDetail.map((line) => html`<span class="sub">${line}</span>`)}</td>
     <td class="number">${row.hostTime}</td>
-    <td class="number">${row.clock}</td>
-    <td class="kernel">${row.kernel ?? '–'}</td>
-  </tr>`;
+    <td class="number">${row.clock}</td>`;
+}
+
+/** The error of a row without a time: what makes it wrong. */
+function errorLine(row: ResultRowView): View {
+  if (row.errorDetail.length === 0) return nothing;
+  return html`<span class="sub">relative error ${row.relError}, ${row.errorDetail.join(', ')}</span>`;
 }
 
 /** A decoration: the figures beside it say the same. Drawn as SVG because the page's policy allows no inline style. */
