@@ -1,4 +1,4 @@
-/** A report's measurements as a Markdown table, for the README and for bug reports. */
+/** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from './attentionCase';
 import { formatMs, formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from './format';
 import type { Report } from './report';
@@ -6,6 +6,16 @@ import type { Report } from './report';
 /** Heading line, device and build, then one table row per measured case. Rows that are not `ok` say why in the last column. */
 export function reportMarkdown(report: Report): string {
   return [summary(report), '', ...table(report.rows)].join('\n');
+}
+
+/** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest error. */
+export function reportTallyMarkdown(report: Report): string {
+  const counts = new Map<string, number>();
+  for (const { result } of report.rows) counts.set(result.status, (counts.get(result.status) ?? 0) + 1);
+  const tally = [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
+  const errors = report.rows.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
+  const largest = errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
+  return `${report.command}: ${report.rows.length} cases, ${tally}${largest}. ${summary(report)}`;
 }
 
 function summary(report: Report): string {

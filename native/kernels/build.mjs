@@ -3,10 +3,14 @@
  * manifest.json, in native/build/kernels.
  *
  * usage: node native/kernels/build.mjs [--out DIR] [--fault mask|page|rescale] [--jobs N] [--verbose]
+ *        node native/kernels/build.mjs --sources DIR
+ *        node native/kernels/build.mjs --print-hash    the hash a build would have; builds and fetches nothing
  *
  * The compiler is NVRTC + ptxas from two pinned PyPI wheels (requirements.txt), fetched once into the user's cache folder.
  * Every unit is cached by the hash of its sources, flags and compiler. `--fault` builds deliberately broken kernels that
  * the self-test must report as wrong; it needs `--out` so that it can never replace the real ones.
+ *
+ * `--sources` compiles nothing: it writes the translation units, for a look or for another compiler.
  *
  * Exit codes: 0 built or unchanged, 1 build failed, 2 usage, 3 no compiler (the message says how to get one).
  */
@@ -46,8 +50,10 @@ function parseOptions() {
       options: {
         out: { type: 'string' },
         fault: { type: 'string' },
+        sources: { type: 'string' },
         jobs: { type: 'string', default: '2' },
         verbose: { type: 'boolean', default: false },
+        'print-hash': { type: 'boolean', default: false },
       },
     }));
   } catch (error) {
@@ -304,6 +310,10 @@ async function build(options) {
     ),
   );
   const hash = sha256(...keys);
+  if (options['print-hash']) {
+    console.log(hash);
+    return;
+  }
   const manifestPath = join(options.out, 'manifest.json');
   if (existsSync(manifestPath)) {
     const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'));
@@ -383,8 +393,15 @@ async function build(options) {
   );
 }
 
+function writeSources(folder) {
+  mkdirSync(folder, { recursive: true });
+  for (const unit of listUnits()) writeFileSync(join(folder, `${unit.group}.${unit.target}.cu`), unit.source);
+}
+
 try {
-  await build(parseOptions());
+  const options = parseOptions();
+  if (options.sources) writeSources(options.sources);
+  else await build(options);
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;
   console.error(`kernels: ${error.message}`);
