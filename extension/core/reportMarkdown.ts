@@ -21,7 +21,10 @@ export function reportTallyMarkdown(report: Report): string {
 function summary(report: Report): string {
   const deviceIds = new Set(report.rows.map((row) => row.deviceId));
   const devices = (report.facts?.devices ?? []).filter((device) => deviceIds.has(device.id));
-  const names = devices.map((device) => device.name).join(', ') || 'unknown device';
+  const names =
+    devices
+      .map((device) => (device.kind === 'cpu' ? `${device.name} (CPU reference device)` : device.name))
+      .join(', ') || 'unknown device';
   const day = new Date(report.createdAtMs).toISOString().slice(0, 10);
   const driver = report.facts?.driverVersion ?? null;
   const hash = report.facts?.kernelBuild?.hash;

@@ -44,7 +44,7 @@ export const runCommand: Command = {
 Runs every head size with every page layout, checks each against a float64 reference and times it.
 Without --device it takes the first GPU, else the CPU reference device (with smaller presets).
 
-  --preset ID          a named request (see --list-presets); default: quick
+  --preset ID,…        named requests, run one after the other (see --list-presets); default: quick
   --list-presets       print the presets and stop
 
 Shape (changes the preset):
@@ -77,7 +77,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
     }
     if (values.cpu && values.device !== undefined) throw usage('--cpu and --device exclude each other.');
     if (values.causal === true && values.full === true) throw usage('--causal and --full exclude each other.');
-    const preset = chosenPreset(values.preset);
+    const presets = (values.preset ?? 'quick').split(',').map((id) => chosenPreset(id.trim()));
     const change = readShape(values);
     // Read now, so that a mistake is told before any device is touched.
     const options = readRunOptions(values);
@@ -85,7 +85,8 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       command: 'run',
       device: values.cpu ? 'cpu' : (values.device ?? null),
       busyOk: values['busy-ok'],
-      cases: (device) => expandForm({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }),
+      cases: (device) =>
+        presets.flatMap((preset) => expandForm({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change })),
       options,
       shown: 'all',
       target: values.json ?? null,
@@ -94,10 +95,10 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
   },
 };
 
-function chosenPreset(id: string | undefined): Preset {
-  const preset = findPreset(id ?? 'quick');
+function chosenPreset(id: string): Preset {
+  const preset = findPreset(id);
   if (preset === undefined) {
-    throw usage(`There is no preset "${id ?? ''}"; there are ${PRESETS.map((each) => each.id).join(', ')}.`);
+    throw usage(`There is no preset "${id}"; there are ${PRESETS.map((each) => each.id).join(', ')}.`);
   }
   return preset;
 }
