@@ -47,16 +47,16 @@ function toolVersion(command) {
   return result.status === 0 ? result.stdout.split('\n', 1)[0] : null;
 }
 
-/** Every file whose content decides the result. */
+/** Every file whose content decides the result: sources, and what they include from the kernels (headers and tables). */
 function inputFiles() {
-  const sources = fs.readdirSync(path.join(nativeDir, 'src')).map((name) => path.join(nativeDir, 'src', name));
-  const shared = fs
-    .readdirSync(path.join(nativeDir, 'kernels', 'common'))
-    .filter((name) => name.endsWith('.h'))
-    .map((name) => path.join(nativeDir, 'kernels', 'common', name));
+  const below = (folder, pattern) =>
+    fs
+      .readdirSync(path.join(nativeDir, folder), { recursive: true })
+      .filter((name) => pattern.test(name))
+      .map((name) => path.join(nativeDir, folder, name));
   return [
-    ...sources,
-    ...shared,
+    ...below('src', /\.(cc|h)$/),
+    ...below('kernels', /\.(h|def)$/),
     path.join(nativeDir, 'binding.gyp'),
     path.join(nativeDir, 'build.mjs'),
     path.join(nativeDir, '..', 'package.json'),

@@ -153,28 +153,33 @@ float StoredValue(const AttentionCase& spec, int64_t kv_start, int64_t token, in
 std::vector<RowId> SampleRows(const AttentionCase& spec, std::optional<int64_t> count) {
   const std::vector<int64_t> starts = PackedStarts(spec.q_lens, spec.batch);
   const int64_t total = starts.back() * spec.q_heads;
-  std::set<int64_t> chosen;  // packed token * q_heads + head
+  std::vector<RowId> rows;
   if (!count.has_value() || *count >= total) {
-    for (int64_t row = 0; row < total; ++row) chosen.insert(row);
-  } else {
-    const auto add = [&](int64_t token, int64_t head) {
-      if (token >= 0 && token < starts.back() && static_cast<int64_t>(chosen.size()) < *count) {
-        chosen.insert(token * spec.q_heads + head);
+    rows.reserve(static_cast<size_t>(total));
+    for (int64_t b = 0; b < spec.batch; ++b) {
+      for (int64_t head = 0; head < spec.q_heads; ++head) {  // heads of a KV group are neighbours
+        for (int64_t i = 0; i < spec.q_lens.At(b); ++i) rows.push_back({b, i, head});
       }
-    };
-    add(0, 0);
-    add(starts.back() - 1, spec.q_heads - 1);
-    add(1, 0);
-    for (int64_t edge : kTileEdges) {
-      for (int64_t token : {edge - 1, edge, edge + 1}) add(token, token % spec.q_heads);
     }
-    for (u64 i = 0; static_cast<int64_t>(chosen.size()) < *count; ++i) {
-      chosen.insert(static_cast<int64_t>(random_bits(spec.seed, kTensorRow, i) % static_cast<u64>(total)));
-    }
+    return rows;
   }
 
-  std::vector<RowId> rows;
-  rows.reserve(chosen.size());
+  std::set<int64_t> chosen;  // packed token * q_heads + head
+  const auto add = [&](int64_t token, int64_t head) {
+    if (token >= 0 && token < starts.back() && static_cast<int64_t>(chosen.size()) < *count) {
+      chosen.insert(token * spec.q_heads + head);
+    }
+  };
+  add(0, 0);
+  add(starts.back() - 1, spec.q_heads - 1);
+  add(1, 0);
+  for (int64_t edge : kTileEdges) {
+    for (int64_t token : {edge - 1, edge, edge + 1}) add(token, token % spec.q_heads);
+  }
+  for (u64 i = 0; static_cast<int64_t>(chosen.size()) < *count; ++i) {
+    chosen.insert(static_cast<int64_t>(random_bits(spec.seed, kTensorRow, i) % static_cast<u64>(total)));
+  }
+
   for (int64_t row : chosen) {
     const int64_t token = row / spec.q_heads;
     const auto after = std::upper_bound(starts.begin(), starts.end(), token);
