@@ -8,6 +8,7 @@
 import { chooseBlockSize, DEFAULT_BLOCK_SIZE, preferredBlockSize } from './catalog/blockSize';
 import { attnSpecKind } from './catalog/configFields';
 import { resolveFlashAttnVersion, type FlashAttnArgs, type FlashAttnGeneration } from './catalog/flashAttnVersion';
+import { selectMlaPrefill, type MlaPrefillSelection } from './catalog/mlaPrefill';
 import { prioritiesSource } from './catalog/priorities';
 import type { SelectorContext, SelectorQuery } from './catalog/query';
 import { backendRow } from './catalog/registry';
@@ -113,6 +114,27 @@ function pageSizeFor(backend: string, query: SelectorQuery, context: SelectorCon
   return query.blockSize ?? (row === undefined ? DEFAULT_BLOCK_SIZE : preferredBlockSize(row, context));
 }
 
+/**
+ * The prefill backend of a dense MLA layer; `null` when the release has no such choice or the layer needs none. Sparse
+ * layers do without a prefill backend when none fits, so they are not asked.
+ */
+function mlaPrefillOf(
+  prepared: PreparedRequest,
+  request: EvaluateRequest,
+  group: LayerGroup,
+): MlaPrefillSelection | null {
+  const { mla } = group;
+  if (mla === null || mla.indexTopk !== null) {
+    return null;
+  }
+  return selectMlaPrefill(
+    request.serve.mlaPrefillBackend,
+    [mla.qkNopeHeadDim, mla.qkRopeHeadDim, mla.vHeadDim],
+    prepared.dtype,
+    prepared.context,
+  );
+}
+
 interface GroupAnswer {
   readonly selection: Omit<GroupSelection, 'blockSize'>;
   readonly verdicts: readonly Verdict[];
@@ -156,7 +178,17 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
       source: { where: order, ruleId: 'LOG-5' },
     });
   }
-  const stops = selection.error !== null;
+  const prefill = mlaPrefillOf(prepared, request, group);
+  if (prefill !== null) {
+    reasons.push({
+      code: 'MLA-PREFILL',
+      text:
+        prefill.backend === null ? (prefill.error ?? '') : `prefill runs on the MLA prefill backend ${prefill.backend}`,
+      source: { where: prefill.source },
+    });
+  }
+  const error = selection.error ?? prefill?.error ?? null;
+  const stops = error !== null;
   if (!stops && selection.unknown !== null) {
     reasons.push({ code: 'UNKNOWN', text: selection.unknown, source: null });
   }
@@ -176,10 +208,11 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
       layer,
       pageSizeFor(candidate.backend, query, context),
     );
+    const winner = stops ? null : selection.backend;
     const selects =
       explicitName !== null && candidate.backend !== explicitName && candidate.reasons.length === 0
         ? selectsVerdict(candidate, group, explicitName, order)
-        : selectsVerdict(candidate, group, selection.backend, order);
+        : selectsVerdict(candidate, group, winner, order);
     return [
       selects,
       {
@@ -195,11 +228,11 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   return {
     selection: {
       layerGroup: group.id,
-      backend: selection.backend,
-      answer: selection.backend !== null ? 'yes' : stops ? 'no' : 'unknown',
+      backend: stops ? null : selection.backend,
+      answer: stops ? 'no' : selection.backend !== null ? 'yes' : 'unknown',
       explicit,
       flashAttnVersion: version.version,
-      error: selection.error,
+      error,
       reasons,
     },
     verdicts,

@@ -54,7 +54,11 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
     }
     return [
       {
-        code: selection.explicit ? 'explicit-backend-refused' : 'no-valid-backend',
+        code: selection.error.includes('MLA prefill')
+          ? 'mla-prefill-refused'
+          : selection.explicit
+            ? 'explicit-backend-refused'
+            : 'no-valid-backend',
         severity: 'error',
         about: selection.layerGroup,
         title: selection.explicit
