@@ -2,7 +2,6 @@
 import {
   currentDevice,
   finishedCases,
-  rowKey,
   type AppState,
   type RunPhase,
   type RunState,
@@ -58,7 +57,6 @@ export interface BusyView {
 
 /** One row of the results table; every text is ready to print, figures that were not established are `–`. */
 export interface ResultRowView {
-  readonly key: string;
   readonly engine: string;
   readonly title: string;
   readonly shape: string;
@@ -70,10 +68,8 @@ export interface ResultRowView {
   readonly median: string;
   readonly spread: string;
   readonly rate: string;
-  /** 0…1 of the bar; `null` = no bar. */
+  /** 0…1 of the measured ceiling, without one of the fastest row shown; `null` = no bar. */
   readonly bar: number | null;
-  /** What the full bar stands for. */
-  readonly barMeaning: string;
   readonly percentOfCeiling: string;
   readonly relError: string;
   /** `floor 2.29e-3`, `256 rows checked`. */
@@ -207,7 +203,6 @@ function resultRowView(
   const rateValue = bandwidthCounts ? result.tbps : result.tflops;
   const best = bandwidthCounts ? fastest.tbps : fastest.tflops;
   return {
-    key: rowKey(row),
     engine: row.engine,
     title: `${attentionCase.op} d${attentionCase.headDim}${attentionCase.headDimV === attentionCase.headDim ? '' : `/${attentionCase.headDimV}`}, ${formatPageSize(attentionCase.pageSize)}`,
     shape: [
@@ -241,7 +236,6 @@ function resultRowView(
         : rateValue === null || best <= 0
           ? null
           : rateValue / best,
-    barMeaning: result.percentOfCeiling === null ? 'the fastest row here' : "this device's measured ceiling",
     percentOfCeiling: formatPercent(result.percentOfCeiling),
     relError: formatRelError(result.relError),
     errorDetail:

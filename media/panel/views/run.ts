@@ -136,7 +136,7 @@ function figuresOf(row: ResultRowView): View {
   return html`<td class="number">
       ${row.median}${row.spread === '' ? nothing : html`<span class="sub">${row.spread}</span>`}
     </td>
-    <td class="rate">${row.rate}${row.bar === null ? nothing : bar(row.bar, row.barMeaning)}</td>
+    <td class="rate">${row.rate}${row.bar === null ? nothing : bar(row.bar)}</td>
     <td class="number">${row.percentOfCeiling}</td>
     <td class="number">${row.relError}${row.errorDetail.map((line) => html`<span class="sub">${line}</span>`)}</td>
     <td class="number">${row.hostTime}</td>
@@ -150,9 +150,9 @@ function errorLine(row: ResultRowView): View {
 }
 
 /** A decoration: the figures beside it say the same. Drawn as SVG because the page's policy allows no inline style. */
-function bar(share: number, meaning: string): View {
+function bar(share: number): View {
   const width = Math.max(0.5, Math.min(100, share * 100));
   return html`<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
-    ${svg`<title>${`The full bar is ${meaning}.`}</title><rect class="rail" width="100" height="6"></rect><rect class="fill" width=${width} height="6"></rect>`}
+    ${svg`<rect class="rail" width="100" height="6"></rect><rect class="fill" width=${width} height="6"></rect>`}
   </svg>`;
 }
