@@ -23,7 +23,6 @@ const cuteSchema = v.object({
   /** How many values the forward returns. */
   forwardReturns: nullable(v.number()),
 });
-export type CuteInterface = v.InferOutput<typeof cuteSchema>;
 
 const attentionConfigSchema = v.object({
   path: text,

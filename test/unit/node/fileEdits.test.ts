@@ -25,7 +25,7 @@ async function inFolder(body: (folder: string) => Promise<void>): Promise<void> 
   }
 }
 
-const codeOf = (error: unknown): boolean | string => error instanceof DiagError && error.code;
+const codeOf = (error: unknown): string => DiagError.from(error).code;
 const EDIT = [{ offset: 3, length: 1, newText: '2' }];
 
 test('writes the edit, keeps the mode and the symlink, leaves no temporary file', () =>
