@@ -12,6 +12,7 @@
 #include "parallel.h"
 #include "session.h"
 #include "system_memory.h"
+#include "timing_stats.h"
 
 namespace attn {
 namespace {
@@ -27,14 +28,6 @@ constexpr int kMaxRuns = 1000;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// Value at `share` (0 … 1) of the sorted numbers, interpolated.
-double Percentile(const std::vector<double>& sorted, double share) {
-  const double position = share * static_cast<double>(sorted.size() - 1);
-  const size_t below = static_cast<size_t>(position);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 std::string Rounded(double value, int decimals) {
@@ -194,9 +187,7 @@ class CpuSession final : public Session {
       spent += seconds;
     } while (static_cast<int>(ms.size()) < kMaxRuns &&
              (spent < options.target_ms / 1000 || (static_cast<int>(ms.size()) < kMinRuns && spent < kMaxTimedSeconds)));
-    std::sort(ms.begin(), ms.end());
-    result->gpu_ms =
-        Timing{Percentile(ms, 0.5), Percentile(ms, 0.1), Percentile(ms, 0.9), static_cast<int64_t>(ms.size())};
+    result->gpu_ms = SummarizeMs(std::move(ms));
     const double median_seconds = result->gpu_ms->median / 1000;
     result->tflops = CaseFlops(spec) / median_seconds / 1e12;
     result->tbps = KvBytes(spec) / median_seconds / 1e12;

@@ -19,6 +19,7 @@
 #include "parallel.h"
 #include "reference_cpu.h"
 #include "session.h"
+#include "timing_stats.h"
 
 using attn::AttentionCase;
 
@@ -272,6 +273,14 @@ void TestPoison() {
   CHECK(std::isnan(out[0]));
 }
 
+void TestTimingStats() {
+  const attn::Timing timing = attn::SummarizeMs({5, 1, 4, 2, 3});
+  CHECK(timing.median == 3 && timing.runs == 5);
+  CHECK(std::fabs(timing.p10 - 1.4) < 1e-12 && std::fabs(timing.p90 - 4.6) < 1e-12);
+  const attn::Timing single = attn::SummarizeMs({7});
+  CHECK(single.median == 7 && single.p10 == 7 && single.p90 == 7 && single.runs == 1);
+}
+
 void TestParallelFor() {
   const attn::CancelFlag never{false};
   std::mutex mutex;
@@ -342,6 +351,7 @@ int main() {
   TestSampleRows();
   TestCorrectnessGate();
   TestPoison();
+  TestTimingStats();
   TestParallelFor();
   TestSession();
   std::printf("%d checks, %d failed\n", checks, failures);

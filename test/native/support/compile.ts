@@ -58,6 +58,7 @@ const CPU_DEVICE_SOURCES = [
   'parallel',
   'reference_cpu',
   'system_memory',
+  'timing_stats',
 ].map((name) => `native/src/${name}.cc`);
 
 /** A program of test/native/cpp linked with the CPU device; `flags` add sanitizers. */
