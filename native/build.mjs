@@ -51,7 +51,7 @@ function toolVersion(command) {
 function inputFiles() {
   const below = (folder, pattern) =>
     fs
-      .readdirSync(path.join(nativeDir, folder), { recursive: true })
+      .readdirSync(path.join(nativeDir, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => pattern.test(name))
       .map((name) => path.join(nativeDir, folder, name));
   return [
@@ -85,7 +85,7 @@ function isUpToDate(hash) {
 function assembleNodeDir() {
   const nodeDir = path.join(buildDir, 'nodedir');
   const include = path.join(nodeDir, 'include', 'node');
-  fs.mkdirSync(include, { recursive: true });
+  fs.mkdirSync(include, { recursive: true, encoding: 'utf8' });
   const headers = require('node-api-headers').include_dir;
   for (const name of fs.readdirSync(headers)) fs.copyFileSync(path.join(headers, name), path.join(include, name));
   fs.writeFileSync(path.join(include, 'common.gypi'), COMMON_GYPI);
