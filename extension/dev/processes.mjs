@@ -9,34 +9,36 @@ const TERM_GRACE_MS = 3_000;
 const QUOTED_CHARACTERS = 4_000;
 
 /**
+ * Runs a program and collects what it prints.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{cwd: string, env?: NodeJS.ProcessEnv}} options
+ * @returns {Promise<{exitCode: number | null, signal: NodeJS.Signals | null, output: string}>} stdout and stderr as they came
+ */
+export function runForOutput(command, args, { cwd, env = process.env }) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (/** @type {string} */ text) => (output += text));
+    }
+    child.once('error', reject);
+    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, output }));
+  });
+}
+
+/**
  * Runs a program with its output hidden.
  * @param {string} command
  * @param {string[]} args
  * @param {{cwd: string, env?: NodeJS.ProcessEnv}} options
- * @returns {Promise<string>} what it printed on stdout
  * @throws {Error} that quotes the end of its output, when it fails or cannot be started
  */
-export function runQuietly(command, args, { cwd, env = process.env }) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let stdout = '';
-    let all = '';
-    child.stdout.setEncoding('utf8').on('data', (/** @type {string} */ text) => {
-      stdout += text;
-      all += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (/** @type {string} */ text) => (all += text));
-    child.once('error', reject);
-    child.once('close', (code, signal) => {
-      if (code === 0) resolve(stdout);
-      else {
-        const how = signal === null ? `exit code ${String(code)}` : signal;
-        reject(
-          new Error(`${path.basename(command)} ${args.join(' ')} failed (${how}):\n${all.slice(-QUOTED_CHARACTERS)}`),
-        );
-      }
-    });
-  });
+export async function runQuietly(command, args, options) {
+  const { exitCode, signal, output } = await runForOutput(command, args, options);
+  if (exitCode === 0) return;
+  const how = signal ?? `exit code ${String(exitCode)}`;
+  throw new Error(`${path.basename(command)} ${args.join(' ')} failed (${how}):\n${output.slice(-QUOTED_CHARACTERS)}`);
 }
 
 /**
