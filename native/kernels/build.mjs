@@ -3,14 +3,15 @@
  * manifest.json, in native/build/kernels.
  *
  * usage: node native/kernels/build.mjs [--out DIR] [--fault mask|page|rescale] [--jobs N] [--verbose]
- *        node native/kernels/build.mjs --sources DIR
+ *        node native/kernels/build.mjs --sources DIR | --print-hash
  *        node native/kernels/build.mjs --print-hash    the hash a build would have; builds and fetches nothing
  *
  * The compiler is NVRTC + ptxas from two pinned PyPI wheels (requirements.txt), fetched once into the user's cache folder.
  * Every unit is cached by the hash of its sources, flags and compiler. `--fault` builds deliberately broken kernels that
  * the self-test must report as wrong; it needs `--out` so that it can never replace the real ones.
  *
- * `--sources` compiles nothing: it writes the translation units, for a look or for another compiler.
+ * Two ways compile nothing: `--sources` writes the translation units, for a look or for another compiler; `--print-hash`
+ * prints the hash a build of the present sources would have, to tell whether a report is about these kernels.
  *
  * Exit codes: 0 built or unchanged, 1 build failed, 2 usage, 3 no compiler (the message says how to get one).
  */
@@ -51,6 +52,7 @@ function parseOptions() {
         out: { type: 'string' },
         fault: { type: 'string' },
         sources: { type: 'string' },
+        'print-hash': { type: 'boolean', default: false },
         jobs: { type: 'string', default: '2' },
         verbose: { type: 'boolean', default: false },
         'print-hash': { type: 'boolean', default: false },
@@ -298,22 +300,20 @@ async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
   return { image, registers, sha256: sha, built: true };
 }
 
-async function build(options) {
-  const started = Date.now();
-  const flags = [...NVRTC_FLAGS, ...(options.fault ? [`-DATTN_FAULT_${options.fault.toUpperCase()}`] : [])];
+/** Everything a build depends on: units, their cache keys, flags and the hash over all of it. */
+function planBuild(fault) {
+  const flags = [...NVRTC_FLAGS, ...(fault ? [`-DATTN_FAULT_${fault.toUpperCase()}`] : [])];
   const sources = sourcesHash();
   const units = listUnits();
   const keys = units.map((unit) =>
-    sha256(sources, unit.source, unit.target, unit.frontEnd, flags.join(' '), PTXAS_FLAGS.join(' '), COMPILER).slice(
-      0,
-      32,
-    ),
+    sha256(sources, unit.source, unit.target, unit.frontEnd, ...flags, ...PTXAS_FLAGS, COMPILER).slice(0, 32),
   );
-  const hash = sha256(...keys);
-  if (options['print-hash']) {
-    console.log(hash);
-    return;
-  }
+  return { flags, units, keys, hash: sha256(...keys) };
+}
+
+async function build(options) {
+  const started = Date.now();
+  const { flags, units, keys, hash } = planBuild(options.fault);
   const manifestPath = join(options.out, 'manifest.json');
   if (existsSync(manifestPath)) {
     const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'));
@@ -400,7 +400,8 @@ function writeSources(folder) {
 
 try {
   const options = parseOptions();
-  if (options.sources) writeSources(options.sources);
+  if (options['print-hash']) console.log(planBuild().hash);
+  else if (options.sources) writeSources(options.sources);
   else await build(options);
 } catch (error) {
   if (!(error instanceof BuildError)) throw error;
