@@ -85,7 +85,7 @@ function isUpToDate(hash) {
 function assembleNodeDir() {
   const nodeDir = path.join(buildDir, 'nodedir');
   const include = path.join(nodeDir, 'include', 'node');
-  fs.mkdirSync(include, { recursive: true, encoding: 'utf8' });
+  fs.mkdirSync(include, { recursive: true });
   const headers = require('node-api-headers').include_dir;
   for (const name of fs.readdirSync(headers)) fs.copyFileSync(path.join(headers, name), path.join(include, name));
   fs.writeFileSync(path.join(include, 'common.gypi'), COMMON_GYPI);
