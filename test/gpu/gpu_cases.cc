@@ -1,14 +1,19 @@
 // Runs cases of list_cases.mjs on the first GPU through the product's own session, without Node.
 //
 // usage: gpu_cases KERNEL_DIR CASE_FILE check|time [TARGET_MS WARMUP_MS]
-// `check` compares every row and prints only what is not ok; `time` prints one line per case. Last line: a summary.
+//        gpu_cases KERNEL_DIR CASE_FILE behave
+// `check` compares every row and prints only what is not ok; `time` prints one line per case; `behave` tries a case too
+// large for the GPU, cancels a long one, and sees that the first case of the file still runs. Last line: a summary.
 // Exit code 0 when every case is ok or unsupported, 1 otherwise.
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "../../native/src/cuda_driver.h"
 #include "../../native/src/session.h"
@@ -73,6 +78,55 @@ std::string FirstGpu() {
   return FormatUuid("GPU", uuid);
 }
 
+AttentionCase LongPrefill(int64_t length, int64_t heads) {
+  AttentionCase spec;
+  spec.head_dim = spec.head_dim_v = 128;
+  spec.q_heads = heads;
+  spec.kv_heads = heads;
+  spec.batch = 1;
+  spec.q_lens.values = {length};
+  spec.kv_lens.values = {length};
+  return spec;
+}
+
+/// What a session must do when a case is too large or no longer wanted. @return failed expectations
+int Behave(Session& session, const AttentionCase& small) {
+  int failures = 0;
+  const PhaseCallback quiet = [](Phase) {};
+  CancelFlag cancel{false};
+  const auto expect = [&](const char* what, const CaseResult& result, CaseStatus status) {
+    const bool right = result.status == status;
+    if (!right) ++failures;
+    std::printf("%s %s: %s %s\n", right ? "ok  " : "FAIL", what, StatusName(result.status),
+                result.reason ? result.reason->text.c_str() : "");
+  };
+  RunOptions options;
+  expect("a case larger than the GPU", session.RunCase(LongPrefill(4'000'000, 128), options, quiet, cancel),
+         CaseStatus::kOutOfMemory);
+  expect("the next case", session.RunCase(small, options, quiet, cancel), CaseStatus::kOk);
+  options.warmup_ms = 60000;
+  for (int after_ms : {20, 300, 2000}) {
+    std::chrono::steady_clock::time_point asked;
+    std::thread canceller([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(after_ms));
+      asked = std::chrono::steady_clock::now();
+      cancel = true;
+    });
+    const CaseResult result = session.RunCase(LongPrefill(32768, 64), options, quiet, cancel);
+    const auto ended = std::chrono::steady_clock::now();
+    canceller.join();
+    cancel = false;
+    const double ms = std::chrono::duration<double, std::milli>(ended - asked).count();
+    expect("a cancelled case", result, CaseStatus::kCancelled);
+    std::printf("%s ended %.0f ms after the cancel at %d ms\n", ms < 2500 ? "ok  " : "FAIL", ms, after_ms);
+    if (!(ms < 2500)) ++failures;
+  }
+  options.warmup_ms = 100;
+  expect("the case after", session.RunCase(small, options, quiet, cancel), CaseStatus::kOk);
+  std::printf("%d expectations failed\n", failures);
+  return failures;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -91,6 +145,11 @@ int main(int argc, char** argv) {
   }
   const CancelFlag cancel{false};
   const PhaseCallback quiet = [](Phase) {};
+  if (std::strcmp(argv[3], "behave") == 0) {
+    std::ifstream first(argv[2]);
+    std::string line;
+    return std::getline(first, line) && Behave(*opened.session, ParseCase(line)) == 0 ? 0 : 1;
+  }
   if (!check) {
     Status problem;
     const Ceilings c = opened.session->MeasureCeilings(options, quiet, cancel, &problem);

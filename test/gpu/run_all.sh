@@ -45,6 +45,7 @@ part selftest 60 "$runner" $kernels $gpu/selftest.txt check
 part selftest-163k 60 env ATTN_DIAG_TARGET=sm_90 ATTN_DIAG_SHARED_LIMIT=166912 "$runner" $kernels $gpu/selftest.txt check
 part selftest-99k 60 env ATTN_DIAG_TARGET=sm_90 ATTN_DIAG_SHARED_LIMIT=101376 "$runner" $kernels $gpu/selftest.txt check
 part selftest-ptx 90 env ATTN_DIAG_TARGET=ptx "$runner" $kernels $gpu/selftest.txt check
+part behave 60 "$runner" $kernels $gpu/selftest.txt behave
 for name in mask page rescale; do fault $name; done
 part bench 100 "$runner" $kernels $gpu/bench.txt time 60 150
 [[ ${2:-} == portable ]] || part bench-portable 100 env ATTN_DIAG_TARGET=sm_90 "$runner" $kernels $gpu/bench.txt time 60 150

@@ -1,0 +1,175 @@
+// Unit tests of what decides on the host which kernel runs and how decode work is cut. Prints one line per failed check
+// and exits with 1 when there was one.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "case_math.h"
+#include "decode_plan.h"
+#include "kernel_registry.h"
+
+using attn::AttentionCase;
+using attn::DecodePlan;
+using attn::DecodeSegment;
+using attn::GpuLimits;
+
+namespace {
+
+int checks = 0;
+int failures = 0;
+
+void Check(bool condition, const std::string& what, int line) {
+  ++checks;
+  if (condition) return;
+  ++failures;
+  std::printf("line %d: %s\n", line, what.c_str());
+}
+
+#define CHECK(condition, what) Check((condition), std::string(#condition) + " for " + (what), __LINE__)
+
+AttentionCase DecodeCase(std::vector<int64_t> q_lens, std::vector<int64_t> kv_lens, int64_t q_heads, int64_t kv_heads) {
+  AttentionCase spec;
+  spec.op = attn::Op::kDecode;
+  spec.head_dim = spec.head_dim_v = 128;
+  spec.q_heads = q_heads;
+  spec.kv_heads = kv_heads;
+  spec.batch = static_cast<int64_t>(kv_lens.size());
+  spec.q_lens = {std::move(q_lens), false};
+  spec.kv_lens = {std::move(kv_lens), false};
+  spec.causal = true;
+  return spec;
+}
+
+/// Every visible key of every item belongs to exactly one segment, segments of an item are consecutive parts, no run of
+/// 16 keys straddles two segments, and every segment belongs to exactly one block.
+void CheckPlan(const AttentionCase& spec, int key_groups, int slots, const std::string& name) {
+  const DecodePlan plan = attn::PlanDecode(spec, key_groups, slots);
+  CHECK(plan.starts.front() == 0, name);
+  CHECK(plan.starts.back() == static_cast<int>(plan.segments.size()), name);
+  for (size_t i = 1; i < plan.starts.size(); ++i) CHECK(plan.starts[i] >= plan.starts[i - 1], name);
+
+  std::set<std::tuple<int, int, int>> seen;
+  std::set<int> parts;
+  for (size_t i = 0; i < plan.segments.size();) {
+    const DecodeSegment& first = plan.segments[i];
+    CHECK(seen.insert({first.sequence, first.kvHead, first.rowTile}).second, name);
+    const int64_t q_len = spec.q_lens.At(first.sequence);
+    const int64_t kv_len = spec.kv_lens.At(first.sequence);
+    const int64_t group = spec.q_heads / spec.kv_heads;
+    const int64_t last_row = std::min<int64_t>(q_len * group, (first.rowTile + 1) * 16) - 1;
+    const int64_t begin = attn::VisibleKeys(spec, q_len, kv_len, first.rowTile * 16 / group).begin;
+    const int64_t end = attn::VisibleKeys(spec, q_len, kv_len, last_row / group).end;
+    CHECK(first.keyBegin <= begin || end <= begin, name);
+    int expected = first.keyBegin;
+    int count = 0;
+    for (; i < plan.segments.size() && plan.segments[i].item == first.item; ++i, ++count) {
+      const DecodeSegment& segment = plan.segments[i];
+      CHECK(segment.keyBegin == expected, name);
+      CHECK(segment.keyBegin % 16 == 0, name);
+      CHECK(segment.keyEnd >= segment.keyBegin, name);
+      CHECK(segment.part < 0 || segment.part == segment.firstPart + count, name);
+      if (segment.part >= 0) CHECK(parts.insert(segment.part).second, name);
+      expected = segment.keyEnd;
+    }
+    CHECK(expected == std::max<int64_t>(end, first.keyBegin), name);
+    CHECK(first.partCount == count, name);
+    CHECK((count == 1) == (first.part < 0), name);
+    CHECK(count <= plan.max_splits, name);
+  }
+  size_t items = 0;
+  for (int64_t b = 0; b < spec.batch; ++b) {
+    items += static_cast<size_t>((spec.q_lens.At(b) * spec.q_heads / spec.kv_heads + 15) / 16 * spec.kv_heads);
+  }
+  CHECK(seen.size() == items, name);
+  CHECK(plan.items == static_cast<int>(items), name);
+  CHECK(plan.parts == static_cast<int>(parts.size()), name);
+}
+
+void TestPlans() {
+  for (int groups : {1, 2, 4}) {
+    for (int slots : {1, 7, 132, 264}) {
+      const std::string name = std::to_string(groups) + " groups, " + std::to_string(slots) + " slots";
+      CheckPlan(DecodeCase({1}, {131072}, 32, 8), groups, slots, "one long sequence, " + name);
+      CheckPlan(DecodeCase({1, 1, 1, 1}, {0, 1, 15, 16}, 8, 8), groups, slots, "short sequences, " + name);
+      CheckPlan(DecodeCase({1, 1, 1}, {8192, 17, 3000}, 17, 1), groups, slots, "ragged, " + name);
+      CheckPlan(DecodeCase({2, 5, 9, 0}, {1, 64, 1025, 40}, 8, 2), groups, slots, "short queries, " + name);
+      AttentionCase windowed = DecodeCase({1, 3}, {5000, 700}, 8, 2);
+      windowed.window = 70;
+      CheckPlan(windowed, groups, slots, "window, " + name);
+    }
+  }
+  /* work spread over all slots: a lone long sequence must not leave most of the GPU idle */
+  const DecodePlan spread = attn::PlanDecode(DecodeCase({1}, {131072}, 32, 8), 4, 264);
+  CHECK(spread.blocks() >= 240 && spread.blocks() <= 264, std::to_string(spread.blocks()) + " blocks");
+  /* items that nearly fill the GPU are not cut */
+  const DecodePlan whole = attn::PlanDecode(DecodeCase(std::vector<int64_t>(32, 1), std::vector<int64_t>(32, 8192), 32, 8), 4, 264);
+  CHECK(whole.max_splits == 1 && whole.blocks() == 256, std::to_string(whole.blocks()) + " blocks");
+}
+
+GpuLimits Gpu(int major, int minor, int shared_bytes) {
+  GpuLimits gpu;
+  gpu.major = major;
+  gpu.minor = minor;
+  gpu.shared_bytes_per_block = shared_bytes;
+  gpu.target = attn::TargetFor(major);
+  return gpu;
+}
+
+/// Every released family finds a kernel that fits for every head dim, op and dtype; Turing says why not.
+void TestChoice() {
+  const GpuLimits gpus[] = {Gpu(8, 0, 166912), Gpu(8, 6, 101376), Gpu(8, 9, 101376), Gpu(9, 0, 232448),
+                            Gpu(10, 0, 232448), Gpu(11, 0, 232448), Gpu(12, 0, 101376)};
+  for (const GpuLimits& gpu : gpus) {
+    for (attn::Op op : {attn::Op::kPrefill, attn::Op::kDecode}) {
+      for (attn::DType dtype : {attn::DType::kBf16, attn::DType::kFp16}) {
+        for (int64_t dim = 8; dim <= 512; dim += 8) {
+          AttentionCase spec = DecodeCase({1}, {100}, 4, 2);
+          spec.op = op;
+          spec.dtype = dtype;
+          spec.head_dim = spec.head_dim_v = dim;
+          const attn::KernelChoice choice = attn::ChooseKernel(spec, gpu);
+          const std::string name = "head dim " + std::to_string(dim) + " on " + std::to_string(gpu.major) + "." +
+                                   std::to_string(gpu.minor);
+          CHECK(choice.row != nullptr, name);
+          if (choice.row == nullptr) continue;
+          CHECK(choice.row->op == op && choice.row->dtype == dtype, name);
+          CHECK(choice.row->head_dim_tile >= dim, name);
+          CHECK(choice.row->shared_bytes <= gpu.shared_bytes_per_block, name);
+        }
+      }
+    }
+  }
+  const auto code = [](const AttentionCase& spec, const GpuLimits& gpu) {
+    const attn::KernelChoice choice = attn::ChooseKernel(spec, gpu);
+    return choice.unsupported.has_value() ? choice.unsupported->code : std::string("supported");
+  };
+  AttentionCase spec = DecodeCase({1}, {100}, 4, 2);
+  CHECK(code(spec, Gpu(7, 5, 65536)) == "noBf16Mma", "Turing");
+  CHECK(code(spec, Gpu(8, 0, 49152)) == "sharedMemory", "48 KB");
+  spec.kv_dtype = attn::KvDType::kFp8E4m3;
+  CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelFp8Kv", "fp8 KV on 8.0");
+  spec = DecodeCase({1}, {100}, 4, 1);
+  spec.op = attn::Op::kMlaDecode;
+  CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelMlaDecode", "MLA on 8.0");
+  spec = DecodeCase({1}, {100}, 4, 2);
+  spec.head_dim_v = 64;
+  CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelHeadDimV", "headDimV");
+}
+
+void TestModuleList() {
+  CHECK(attn::ReadModuleList("").status.code == "kernelsMissing", "no folder");
+  CHECK(attn::ReadModuleList("/nonexistent").status.code == "kernelsMissing", "missing folder");
+}
+
+}  // namespace
+
+int main() {
+  TestPlans();
+  TestChoice();
+  TestModuleList();
+  std::printf("%d checks, %d failed\n", checks, failures);
+  return failures == 0 ? 0 : 1;
+}
