@@ -103,6 +103,7 @@ void GpuCase::LayOut() {
   k.blockBytes = spec_.page_size.has_value() ? static_cast<unsigned>(k.blockStride * 2) : 0;
   p.v = k;
   kv_bytes_ = AlignUp(static_cast<size_t>(blocks * k.blockStride * 2));
+  shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks)};
 
   p.qHeadStride = p.oHeadStride = dim;
   p.qTokenStride = p.oTokenStride = spec_.q_heads * dim;
@@ -177,6 +178,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
   Status status = Allocate();
   if (status.ok()) status = UploadTables();
   if (status.ok()) status = FillInputs();
+  if (status.ok() && row_.tensor_maps()) status = EncodeMaps();
   if (!status.ok()) return FromStatus(status);
   return std::nullopt;
 }
@@ -281,11 +283,26 @@ Status GpuCase::FillInputs() {
   return status;
 }
 
+Status GpuCase::EncodeMaps() {
+  hopper_.emplace(device_, row_, function_);
+  Status status;
+  for (int set = 0; set < sets_ && status.ok(); ++set) {
+    SelectSet(static_cast<size_t>(set));
+    status = hopper_->AddSet(params_, shape_);
+  }
+  return status;
+}
+
+void GpuCase::SelectSet(size_t set) {
+  params_.q = q_.address() + set * q_bytes_;
+  params_.k.base = k_.address() + set * kv_bytes_;
+  params_.v.base = v_.address() + set * kv_bytes_;
+}
+
 Status GpuCase::Launch(int64_t set) {
   const size_t index = static_cast<size_t>(set % sets_);
-  params_.q = q_.address() + index * q_bytes_;
-  params_.k.base = k_.address() + index * kv_bytes_;
-  params_.v.base = v_.address() + index * kv_bytes_;
+  if (hopper_.has_value()) return hopper_->Launch(index);
+  SelectSet(index);
   void* arguments[] = {&params_};
   const unsigned threads = static_cast<unsigned>(row_.threads);
   const unsigned shared = static_cast<unsigned>(row_.shared_bytes);

@@ -9,6 +9,7 @@
 #include "../kernels/common/params.h"
 #include "decode_plan.h"
 #include "gpu_device.h"
+#include "hopper_prefill.h"
 #include "reference_cpu.h"
 #include "session.h"
 
@@ -53,6 +54,8 @@ class GpuCase {
   Status UploadTables();
   Status FillTensor(CUfunction fill, unsigned tensor);
   Status FillInputs();
+  Status EncodeMaps();
+  void SelectSet(size_t set);
   Wait RunOnPoison(const CancelFlag& cancel, Poisoned* found, Status* status);
 
   GpuDevice& device_;
@@ -61,6 +64,8 @@ class GpuCase {
   CUfunction function_;
 
   AttentionParams params_{};
+  HopperShape shape_;
+  std::optional<HopperPrefill> hopper_; /* for rows that take tensor maps */
   DecodePlan plan_;
   std::vector<int32_t> q_starts_;
   std::vector<int32_t> kv_starts_;

@@ -80,7 +80,8 @@ std::unique_ptr<GpuDevice> GpuDevice::Open(const std::string& device_id, const s
     return value;
   };
   device->limits_ = {attribute(kDeviceAttributeComputeCapabilityMajor), attribute(kDeviceAttributeComputeCapabilityMinor),
-                     attribute(kDeviceAttributeMaxSharedMemoryPerBlockOptin), ""};
+                     attribute(kDeviceAttributeMaxSharedMemoryPerBlockOptin), "",
+                     cuda.cuTensorMapEncodeTiled != nullptr};
   ApplyStandIns(&device->limits_);
   device->sm_count_ = attribute(kDeviceAttributeMultiprocessorCount);
   device->l2_bytes_ = attribute(kDeviceAttributeL2CacheSize);
@@ -128,7 +129,8 @@ GpuDevice::~GpuDevice() {
 }
 
 std::string GpuDevice::target_name() const {
-  return limits_.target == "ptx" ? "compute_80 PTX" : limits_.target;
+  if (limits_.target == "ptx") return "compute_80 PTX";
+  return limits_.target == "sm_90a" ? "sm_90" : limits_.target;
 }
 
 Status GpuDevice::Enter() {
@@ -154,7 +156,7 @@ LoadedKernel GpuDevice::Load(const std::string& group, const std::string& name, 
   if (entry == loaded_.end()) {
     const std::string& target = limits_.target;
     const auto module = std::find_if(modules_.begin(), modules_.end(), [&](const KernelModule& candidate) {
-      return candidate.group == group && candidate.target == target;
+      return candidate.group == group && RunsImage(target, candidate.target);
     });
     if (module == modules_.end()) {
       kernel.status = {"kernelsInvalid", "The kernel build has no module " + group + " for " + target + ".", 0};

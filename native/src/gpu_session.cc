@@ -11,6 +11,7 @@
 #include "gpu_device.h"
 #include "kernel_registry.h"
 #include "session.h"
+#include "timing_stats.h"
 
 namespace attn {
 namespace {
@@ -31,13 +32,6 @@ constexpr int kHostLaunches = 50;
 
 double MsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-double Percentile(const std::vector<double>& sorted, double share) {
-  const double position = share * static_cast<double>(sorted.size() - 1);
-  const size_t below = static_cast<size_t>(position);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
 CaseResult Cancelled() { return CaseResult::Because(CaseStatus::kCancelled, "cancelled", "Stopped on request."); }
@@ -113,9 +107,7 @@ class CaseTimer {
       if (!status->ok()) return Wait::kFailed;
     }
     result->sm_clock_mhz = device_.ProbeClockMHz();
-    std::sort(times.begin(), times.end());
-    result->gpu_ms = Timing{Percentile(times, 0.5), Percentile(times, 0.1), Percentile(times, 0.9),
-                            static_cast<int64_t>(times.size())};
+    result->gpu_ms = SummarizeMs(std::move(times));
     return device_.Synchronize(&cancel_, status);
   }
 
@@ -197,7 +189,8 @@ class GpuSession final : public Session {
     }
     const KernelRow& row = *choice.row;
     CaseResult result;
-    result.kernel = KernelIdentity{row.name, row.head_dim_tile, device_->target_name(), std::nullopt};
+    result.kernel = KernelIdentity{row.name, row.head_dim_tile,
+                                   row.tensor_maps() ? row.targets : device_->target_name(), std::nullopt};
     Status status = device_->Enter();
     if (!status.ok()) {
       Fail(&result, status);

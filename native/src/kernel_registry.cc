@@ -1,5 +1,6 @@
 #include "kernel_registry.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -33,12 +34,24 @@ std::optional<std::string> ReadFile(const std::string& path) {
   return text.str();
 }
 
-bool HasWord(const char* words, const std::string& word) {
-  std::istringstream stream(words);
+/// Whether one of the images of a row runs on a GPU of `target`.
+bool HasImage(const char* images, const std::string& target) {
+  std::istringstream stream(images);
   for (std::string next; stream >> next;) {
-    if (next == word) return true;
+    if (RunsImage(target, next)) return true;
   }
   return false;
+}
+
+/// Whether a row runs on a GPU and serves the case's options; a Hopper row leaves what it lacks to the portable rows.
+bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
+  if (!HasImage(row.targets, gpu.target)) return false;
+  if (!row.tensor_maps()) return true;
+  if (!gpu.tensor_maps) return false;
+  if (spec.window.has_value() || spec.softcap > 0 || spec.sinks) return false;
+  int64_t longest_q = 0;
+  for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
+  return longest_q >= row.min_longest_q;
 }
 
 KernelChoice Unsupported(const char* code, std::string text) {
@@ -49,8 +62,12 @@ KernelChoice Unsupported(const char* code, std::string text) {
 
 const std::vector<KernelRow>& KernelTable() {
   static const std::vector<KernelRow> rows = {
+#define SM90_PREFILL(name, dtype, dim, m, n, rows_k, rows_v, min_q, threads, shared, group, source, ...)              \
+  {#name, Op::kPrefill, table::dtype, dim, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q},
+#include "../kernels/sm90a/prefill_table.def"
+#undef SM90_PREFILL
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
-  {#name, table::op, table::dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group},
+  {#name, table::op, table::dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0},
 #include "../kernels/kernel_table.def"
 #undef ATTN_KERNEL
   };
@@ -99,9 +116,13 @@ ModuleImage ReadModule(const std::string& kernel_dir, const KernelModule& module
 std::string TargetFor(int major) {
   if (major < 8) return "";
   if (major == 8) return "sm_80";
-  if (major == 9) return "sm_90";
+  if (major == 9) return "sm_90a";
   if (major == 12) return "sm_120";
   return "ptx";
+}
+
+bool RunsImage(const std::string& target, const std::string& image) {
+  return image == target || (target == "sm_90a" && image == "sm_90");
 }
 
 KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
@@ -131,7 +152,7 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
   int smallest = 0;
   for (const KernelRow& row : KernelTable()) {
     if (row.op != spec.op || row.dtype != spec.dtype || row.head_dim_tile != tile) continue;
-    if (!HasWord(row.targets, target)) continue;
+    if (!Serves(row, spec, gpu)) continue;
     if (row.shared_bytes <= gpu.shared_bytes_per_block) return {&row, std::nullopt};
     if (smallest == 0 || row.shared_bytes < smallest) smallest = row.shared_bytes;
   }

@@ -10,7 +10,7 @@
 
 namespace attn {
 
-/// One row of kernel_table.def; see there for the columns.
+/// One row of kernel_table.def or of sm90a/prefill_table.def; see there for the columns.
 struct KernelRow {
   const char* name;
   Op op;
@@ -26,6 +26,13 @@ struct KernelRow {
   int blocks_per_sm;
   const char* targets;
   const char* group;
+  // Hopper rows (sm90a/prefill_table.def) only; zero elsewhere.
+  int k_stage_rows = 0;
+  int v_stage_rows = 0;
+  int min_longest_q = 0;
+
+  /// Whether the kernel takes tensor maps (HopperPrefill) instead of AttentionParams.
+  bool tensor_maps() const { return k_stage_rows > 0; }
 };
 
 /// All rows, in order of preference within a tile.
@@ -62,10 +69,16 @@ struct GpuLimits {
   int shared_bytes_per_block = 0;
   /// Image this GPU runs, from TargetFor.
   std::string target;
+  /// The driver can encode tensor maps (12.0 and newer), which the Hopper kernels need.
+  bool tensor_maps = false;
 };
 
-/// Image of a compute capability: `sm_80`, `sm_90`, `sm_120`, `ptx`, or empty when none can run (no bf16 mma before 8.0).
+/// Image of a compute capability: `sm_80`, `sm_90a` (which runs `sm_90` images too), `sm_120`, `ptx`, or empty when none can
+/// run (no bf16 mma before 8.0).
 std::string TargetFor(int major);
+
+/// Whether a GPU that runs `target` images runs `image`.
+bool RunsImage(const std::string& target, const std::string& image);
 
 /// The kernel for a valid case, or why there is none.
 struct KernelChoice {
