@@ -62,7 +62,7 @@ struct DecodeSegment {
   int sequence;
   int kvHead;
   int rowTile;
-  int keyBegin; /* a multiple of the block's keys per step */
+  int keyBegin; /* a multiple of 16, so that no run of 16 keys crosses a page */
   int keyEnd;
   int item;
   int part;      /* index of this segment's partial result; -1 = the only segment of its item */
