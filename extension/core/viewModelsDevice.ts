@@ -92,10 +92,11 @@ export function familySection(state: AppState): FamilySection {
   };
 }
 
-/** `NVIDIA H200 · SM90`, or `CPU reference device · 16 threads`. */
+/** `0: NVIDIA H200 · SM90`, or `CPU reference device (AMD EPYC, 16 threads)`. */
 export function deviceLabel(device: DeviceFacts): string {
   if (device.kind === 'cpu') {
-    return device.cpuThreads === null ? device.name : `${device.name} · ${device.cpuThreads} threads`;
+    const threads = device.cpuThreads === null ? '' : `, ${device.cpuThreads} threads`;
+    return `CPU reference device (${device.name}${threads})`;
   }
   const index = device.cudaIndex ?? device.nvmlIndex;
   const family = device.computeCapability === null ? 'SM unknown' : smFamily(device.computeCapability).label;
@@ -194,7 +195,7 @@ function deviceDetails(device: DeviceFacts, facts: SystemFacts): readonly Labell
               },
           device.utilizationPercent === null
             ? null
-            : { label: 'In use', value: formatPercent(device.utilizationPercent) },
+            : { label: 'Utilisation', value: formatPercent(device.utilizationPercent) },
           device.processes === null ? null : { label: 'Other processes', value: String(device.processes.length) },
           facts.driverVersion === null ? null : { label: 'Driver', value: facts.driverVersion },
           facts.cudaDriverApiVersion === null

@@ -129,7 +129,7 @@ export function runSection(state: AppState): RunSection {
   return {
     kind: run.kind,
     caseCount: cases.length,
-    buttonLabel: `Run ${plural(cases.length, 'case')} on ${device === null ? 'this machine' : device.name}`,
+    buttonLabel: `Run ${plural(cases.length, 'case')} on ${device === null ? 'this machine' : device.kind === 'cpu' ? 'the CPU reference device' : device.name}`,
     blocked: block?.sentence ?? null,
     offerTrust: block?.trust ?? false,
     notice:
@@ -298,7 +298,7 @@ function busyView(summary: string, device: DeviceFacts | null): BusyView {
     }
   }
   if (device !== null && device.utilizationPercent !== null)
-    figures.push({ label: 'In use', value: formatPercent(device.utilizationPercent) });
+    figures.push({ label: 'Utilisation', value: formatPercent(device.utilizationPercent) });
   if (device !== null && device.memoryFreeBytes !== null) {
     figures.push({
       label: 'Free memory',

@@ -28,6 +28,14 @@ export function matrixView(context: ViewContext): View {
         ? html`<div class="empty"><p>${matrix.note ?? 'There is nothing to show.'}</p></div>`
         : html`${tabs(context, layout)}
             <div id="matrix-panel" role="tabpanel" aria-labelledby=${`layout-${layout}`}>${grid(context, layout)}</div>
+            ${
+              matrix.flagChanges.some((change) => change.layout === layout)
+                ? html`<p class="quiet">
+                    <span class="delta" aria-hidden="true">Δ</span> use_system_flash_attn changes this answer or its
+                    reasons.
+                  </p>`
+                : nothing
+            }
             ${details(context, layout)} ${matrix.note === null ? nothing : html`<p class="quiet">${matrix.note}</p>`}`
     }
   </section>`;
@@ -96,7 +104,7 @@ function grid(context: ViewContext, layout: number): View {
           const first = rows[rowIndex - 1]?.subject !== row.subject;
           return html`<tr role="row" class=${first ? 'first' : ''}>
             <th scope="row" role="rowheader" class="subject">
-              ${first ? subject?.label : html`<span class="visually-hidden">${subject?.label}</span>`}
+              ${first ? breakable(subject?.label ?? '') : html`<span class="visually-hidden">${subject?.label}</span>`}
             </th>
             <th scope="row" role="rowheader" class="question">${QUESTION_WORDS[row.question]}</th>
             ${matrix.headDims.map((headDim, column) =>
@@ -107,6 +115,11 @@ function grid(context: ViewContext, layout: number): View {
       </tbody>
     </table>
   </div>`;
+}
+
+/** A name that may be broken behind its underscores. */
+function breakable(label: string): View {
+  return html`${label.split('_').map((part, index) => (index === 0 ? part : html`_<wbr />${part}`))}`;
 }
 
 /** Two lines per backend; one for subjects that vLLM does not choose from. */
@@ -148,7 +161,6 @@ function cell(
   };
   return html`<td
     role="gridcell"
-    class=${changed ? 'changed' : ''}
     tabindex=${tabStop ? 0 : -1}
     aria-selected=${shown ? 'true' : 'false'}
     @focus=${show}
