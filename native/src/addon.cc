@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -23,24 +24,45 @@ namespace {
 /// Something to do on the JavaScript thread.
 using JsTask = std::function<void(Napi::Env)>;
 
-/// Hands tasks to the JavaScript thread in order, from any thread. The process stays alive until Finish.
+/// Whether an environment still takes tasks. Node frees its thread-safe functions when the environment ends, also those
+/// that a thread still holds, so no thread may use one without looking here first.
+struct EnvironmentGate {
+  std::mutex mutex;
+  bool open = true;
+};
+
+/// Per-environment data, so that a worker thread or a reload has its own classes.
+struct AddonData {
+  Napi::FunctionReference device_session;
+  std::shared_ptr<EnvironmentGate> gate = std::make_shared<EnvironmentGate>();
+};
+
+/// Hands tasks of one working thread to the JavaScript thread, in order. The process stays alive until Finish.
 class JsQueue {
  public:
   explicit JsQueue(Napi::Env env)
-      : function_(Napi::ThreadSafeFunction::New(env, Napi::Function(), "attention", 0, 1)) {}
+      : gate_(env.GetInstanceData<AddonData>()->gate),
+        function_(Napi::ThreadSafeFunction::New(env, Napi::Function(), "attention", 0, 1)) {}
 
+  /// Does nothing once the environment has ended.
   void Post(JsTask task) {
-    auto* item = new JsTask(std::move(task));
-    const napi_status status = function_.BlockingCall(item, [](Napi::Env env, Napi::Function, JsTask* posted) {
+    auto item = std::make_unique<JsTask>(std::move(task));
+    const std::lock_guard<std::mutex> lock(gate_->mutex);
+    if (!gate_->open) return;
+    const napi_status status = function_.NonBlockingCall(item.get(), [](Napi::Env env, Napi::Function, JsTask* posted) {
       if (static_cast<napi_env>(env) != nullptr) (*posted)(env);  // null while the environment is torn down
       delete posted;
     });
-    if (status != napi_ok) delete item;
+    if (status == napi_ok) item.release();
   }
 
-  void Finish() { function_.Release(); }
+  void Finish() {
+    const std::lock_guard<std::mutex> lock(gate_->mutex);
+    if (gate_->open) function_.Release();
+  }
 
  private:
+  std::shared_ptr<EnvironmentGate> gate_;
   Napi::ThreadSafeFunction function_;
 };
 
@@ -178,11 +200,6 @@ class DeviceSessionObject : public Napi::ObjectWrap<DeviceSessionObject> {
   std::shared_ptr<SessionState> state_;
 };
 
-/// Per-environment data, so that a worker thread or a reload has its own classes.
-struct AddonData {
-  Napi::FunctionReference device_session;
-};
-
 std::optional<std::string> ReadText(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "re");
   if (file == nullptr) return std::nullopt;
@@ -250,6 +267,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData();
   data->device_session = Napi::Persistent(DeviceSessionObject::Define(env));
   env.SetInstanceData(data);
+  env.AddCleanupHook([gate = data->gate] {
+    const std::lock_guard<std::mutex> lock(gate->mutex);
+    gate->open = false;
+  });
   exports.Set("version", ATTN_STRINGIFY(ATTN_ADDON_VERSION));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe"));
   exports.Set("openDevice", Napi::Function::New<OpenDevice>(env, "openDevice"));

@@ -236,3 +236,25 @@ test('worker threads have an addon of their own', async () => {
   const end = await runScript(script, [ADDON_PATH], { ATTN_DIAG_NVML_LIBRARY: '/nowhere.so' });
   assert.deepEqual([end.code, end.stdout], [0, '[1,1]'], end.stderr);
 });
+
+test('a worker thread that is terminated during a run takes nothing down with it', async () => {
+  const script = `
+    const { Worker } = require('node:worker_threads');
+    const body = \`
+      const { workerData, parentPort } = require('node:worker_threads');
+      const { addonPath, spec, options } = workerData;
+      require(addonPath).openDevice('cpu', null).then((session) => {
+        session.runCase(spec, options, (phase) => parentPort.postMessage(phase));
+      });\`;
+    const workerData = {
+      addonPath: process.argv[1],
+      spec: ${JSON.stringify(makeCase({ ...HUGE, qLens: 1024, kvLens: 1024 }))},
+      options: ${JSON.stringify(makeOptions({ allowSlowCpu: true, checkRows: 4, targetMs: 1 }))},
+    };
+    const worker = new Worker(body, { eval: true, workerData });
+    worker.once('message', () => worker.terminate());
+    // the run goes on in its thread for a moment after its environment is gone
+    worker.once('exit', () => setTimeout(() => process.stdout.write('alive'), 3000));`;
+  const end = await runScript(script, [ADDON_PATH], {});
+  assert.deepEqual([end.code, end.signal, end.stdout], [0, null, 'alive'], end.stderr);
+});
