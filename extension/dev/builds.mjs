@@ -4,6 +4,9 @@ import path from 'node:path';
 import { REPO_ROOT } from './paths.mjs';
 import { runInTerminal } from './processes.mjs';
 
+/** The platform the native helper is built for; anything else gets the universal package. */
+export const NATIVE_TARGET = 'linux-x64';
+
 /**
  * @param {{release?: string}} [options] `release`: absolute folder for minified bundles without source maps; by default the
  *   bundles for development go to dist/

@@ -2,20 +2,31 @@
  * `npm run package [-- --universal]`: builds everything for release and writes the VSIX files to dist/.
  *
  * Two packages: one for this platform with the native helper and the GPU kernels, and a universal one without them.
+ * With `--universal` only the second. `--built native|universal [--without-kernels]` packs one from the native parts as they
+ * are, building nothing but the bundles.
  */
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { createVSIX } from '@vscode/vsce';
-import { buildAddon, buildKernels } from './builds.mjs';
+import { buildAddon, buildKernels, NATIVE_TARGET } from './builds.mjs';
 import { REPO_ROOT } from './paths.mjs';
 import { ensurePrerequisites, mayInstall } from './prerequisites.mjs';
 import { stageExtension } from './stage.mjs';
 
 const PACKAGE_DIR = path.join(REPO_ROOT, 'dist');
 
-/** Platforms the native helper is built for; anything else gets the universal package. */
-export const NATIVE_TARGET = 'linux-x64';
+/**
+ * Where a package is written.
+ * @param {import('./stage.mjs').Flavour} flavour
+ */
+export function vsixPath(flavour) {
+  return path.join(
+    PACKAGE_DIR,
+    `attention-backend-diagnostics-${flavour === 'native' ? NATIVE_TARGET : 'universal'}.vsix`,
+  );
+}
 
 /**
  * Packages what the builds have left behind.
@@ -26,10 +37,7 @@ export const NATIVE_TARGET = 'linux-x64';
 export async function packageVsix(flavour, options) {
   await mkdir(PACKAGE_DIR, { recursive: true });
   const stageDir = path.join(PACKAGE_DIR, `stage-${flavour}-${process.pid}`);
-  const vsix = path.join(
-    PACKAGE_DIR,
-    `attention-backend-diagnostics-${flavour === 'native' ? NATIVE_TARGET : 'universal'}.vsix`,
-  );
+  const vsix = vsixPath(flavour);
   try {
     await stageExtension(flavour, stageDir, options);
     await rm(vsix, { force: true });
@@ -48,9 +56,25 @@ export async function packageVsix(flavour, options) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const native = !process.argv.includes('--universal') && `${process.platform}-${process.arch}` === NATIVE_TARGET;
-  if (native && !(await ensurePrerequisites(['addon', 'kernels'], { install: mayInstall() }))) process.exit(1);
+  const { values } = parseArgs({
+    options: {
+      universal: { type: 'boolean', default: false },
+      built: { type: 'string' },
+      'without-kernels': { type: 'boolean', default: false },
+      install: { type: 'boolean', default: false },
+    },
+  });
+  if (values.built === 'native' || values.built === 'universal') {
+    await packageVsix(values.built, { kernels: !values['without-kernels'] });
+  } else {
+    await packageEverything(!values.universal && `${process.platform}-${process.arch}` === NATIVE_TARGET);
+  }
+}
+
+/** @param {boolean} native also the package with the native parts, built first */
+async function packageEverything(native) {
   if (native) {
+    if (!(await ensurePrerequisites(['addon', 'kernels'], { install: mayInstall() }))) process.exit(1);
     await buildAddon();
     await buildKernels();
     await packageVsix('native');

@@ -18,7 +18,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { REPO_ROOT, cacheRoot } from './paths.mjs';
 import { ensurePrerequisites, mayInstall, nodeTooOld } from './prerequisites.mjs';
-import { runInTerminal, which } from './processes.mjs';
+import { runInTerminal, runQuietly, which } from './processes.mjs';
 
 const DEFAULT_PORT = 8717;
 /** Tells the extension that it was opened to be looked at: it shows its panel once the window is up. */
@@ -50,8 +50,11 @@ async function main() {
     return 1;
   }
   // Only now: these need what npm install brings.
-  const { buildAddon, buildBundles, buildKernels, hasNvidiaDriver } = await import('./builds.mjs');
-  const native = !options['without-native'];
+  const { buildAddon, buildBundles, buildKernels, hasNvidiaDriver, NATIVE_TARGET } = await import('./builds.mjs');
+  const platform = `${process.platform}-${process.arch}`;
+  const native = !options['without-native'] && platform === NATIVE_TARGET;
+  if (platform !== NATIVE_TARGET)
+    console.log(`Measuring works on ${NATIVE_TARGET} only; this is ${platform}: going on without it.`);
   const kernels = native && (options.kernels || hasNvidiaDriver());
   if (native && !(await ensurePrerequisites(kernels ? ['addon', 'kernels'] : ['addon'], { install: mayInstall() }))) {
     console.error(
@@ -67,7 +70,7 @@ async function main() {
 
   const diagnosed = await printDiagnosis();
   if (options.headless) return diagnosed;
-  return await openVscode({ kernels });
+  return await openVscode({ native, kernels });
 }
 
 /**
@@ -87,12 +90,14 @@ async function printDiagnosis() {
   return exitCode;
 }
 
-/** @param {{kernels: boolean}} built */
-async function openVscode({ kernels }) {
+/** @typedef {{native: boolean, kernels: boolean}} Built what of the native parts is there to be packaged */
+
+/** @param {Built} built */
+async function openVscode(built) {
   const folder = path.resolve(process.env.INIT_CWD ?? REPO_ROOT, positionals[0] ?? '.');
   const code = which('code');
   if (!options.browser && code !== null) {
-    if (process.env.VSCODE_IPC_HOOK_CLI !== undefined) return await installIntoThisWindow(code, kernels);
+    if (process.env.VSCODE_IPC_HOOK_CLI !== undefined) return await installIntoThisWindow(code, built);
     if (hasDesktop()) {
       console.log(`Opening VS Code with the extension from ${REPO_ROOT}`);
       return await runInTerminal(code, ['--new-window', `--extensionDevelopmentPath=${REPO_ROOT}`, folder], {
@@ -101,16 +106,16 @@ async function openVscode({ kernels }) {
       });
     }
   }
-  return await openBrowserVscode(folder, kernels);
+  return await openBrowserVscode(folder, built);
 }
 
 /**
  * The terminal of a remote window: `code` there cannot open a development host, but it can install into the window.
  * @param {string} code
- * @param {boolean} kernels
+ * @param {Built} built
  */
-async function installIntoThisWindow(code, kernels) {
-  const vsix = await packageForHere(kernels);
+async function installIntoThisWindow(code, built) {
+  const vsix = await packageForHere(built);
   const exitCode = await runInTerminal(code, ['--install-extension', vsix, '--force'], { cwd: REPO_ROOT });
   if (exitCode === 0) {
     console.log('Installed into this window. Open the panel with F1, "Attention: Open Panel", or from the status bar.');
@@ -119,19 +124,38 @@ async function installIntoThisWindow(code, kernels) {
   return exitCode;
 }
 
-/** @param {boolean} kernels */
-async function packageForHere(kernels) {
-  const { packageVsix } = await import('./package.mjs');
-  return await packageVsix(options['without-native'] ? 'universal' : 'native', { kernels });
+/**
+ * Packages what was built. In a process of its own, because the packager lists every file on the terminal.
+ * @param {Built} built
+ * @returns {Promise<string>} path of the VSIX
+ */
+async function packageForHere({ native, kernels }) {
+  const { vsixPath } = await import('./package.mjs');
+  const flavour = native ? 'native' : 'universal';
+  await runQuietly(
+    process.execPath,
+    [
+      path.join(REPO_ROOT, 'extension', 'dev', 'package.mjs'),
+      '--built',
+      flavour,
+      ...(kernels ? [] : ['--without-kernels']),
+    ],
+    { cwd: REPO_ROOT },
+  );
+  return vsixPath(flavour);
 }
 
 /**
  * @param {string} folder
- * @param {boolean} kernels
+ * @param {Built} built
  */
-async function openBrowserVscode(folder, kernels) {
+async function openBrowserVscode(folder, built) {
+  if (process.platform !== 'linux') {
+    console.error('No `code` command was found. Install VS Code with its `code` command, then start again.');
+    return 1;
+  }
   const { ensureVscodeServer, installVsix, startVscodeServer, workbenchUrl } = await import('./vscodeServer.mjs');
-  const vsix = await packageForHere(kernels);
+  const vsix = await packageForHere(built);
   const install = await ensureVscodeServer((line) => console.log(line));
   const dataDir = path.join(cacheRoot(), 'vscode-data');
   await seedUserSettings(dataDir);

@@ -8,7 +8,8 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import type { Frame, Page } from 'playwright-core';
 import { launchChromium } from '../../extension/dev/chromium.mjs';
-import { NATIVE_TARGET, packageVsix } from '../../extension/dev/package.mjs';
+import { NATIVE_TARGET } from '../../extension/dev/builds.mjs';
+import { packageVsix } from '../../extension/dev/package.mjs';
 import { ensureVscodeServer, installVsix, startVscodeServer, workbenchUrl } from '../../extension/dev/vscodeServer.mjs';
 
 const run = promisify(execFile);
