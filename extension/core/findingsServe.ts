@@ -12,7 +12,7 @@ import {
 import { envEffect, findEnvVariable } from './catalog/envVars';
 import { kvCacheDtypes } from './catalog/kvCacheDtype';
 import { resolveRelease, within, type Release } from './catalog/releases';
-import type { FindingRanges, FindingSetting } from './findings';
+import { locateFindings, type FindingRanges, type FindingSetting } from './findings';
 import { passingText, SYSTEM_FLASH_ATTN_FIELD } from './flashAttnFlag';
 import type { ParsedServe } from './serveConfig';
 import type { LocatedSetting } from './serveConfigArgs';
@@ -236,4 +236,35 @@ export function findingRanges(located: readonly LocatedSetting[]): FindingRanges
     }
   }
   return ranges;
+}
+
+/** A request without a serve file. */
+export const NOTHING_WRITTEN: JudgedServe = { located: [], env: [] };
+
+/** What is wrong in the file itself, then the findings of the rules with their places; each thing once. */
+export function withServeFile(
+  findings: readonly Finding[],
+  vllmVersion: string,
+  written: JudgedServe,
+): readonly Finding[] {
+  return [...serveFindings(vllmVersion, written), ...placedFindings(findings, vllmVersion, written)];
+}
+
+/** Findings of the rules with their places, without those that the file's own findings already make. */
+export function placedFindings(
+  findings: readonly Finding[],
+  vllmVersion: string,
+  written: JudgedServe,
+): readonly Finding[] {
+  const own = serveFindings(vllmVersion, written);
+  const unknown = new Set(
+    own.filter((finding) => finding.code === 'unknown-config-field').map((finding) => finding.id),
+  );
+  const said = (finding: Finding): boolean =>
+    (finding.code === 'unknown-config-field' && unknown.has('unknown-config-field:backend_per_kind')) ||
+    (finding.code === 'flag-not-declared' && unknown.has(`unknown-config-field:${SYSTEM_FLASH_ATTN_FIELD}`));
+  return locateFindings(
+    findings.filter((finding) => !said(finding)),
+    findingRanges(written.located),
+  );
 }

@@ -4,7 +4,8 @@ import { describe, it } from 'node:test';
 import { applyEnvironment, envEffect } from '../../../extension/core/catalog/envVars';
 import { evaluate } from '../../../extension/core/evaluate';
 import { locateFindings } from '../../../extension/core/findings';
-import { findingRanges, serveFindings } from '../../../extension/core/findingsServe';
+import { findingRanges, serveFindings, withServeFile } from '../../../extension/core/findingsServe';
+import { flagEffect } from '../../../extension/core/flashAttnFlag';
 import { DEFAULT_SERVE_SETTINGS } from '../../../extension/core/request';
 import { completeServeSettings, parseServeFile } from '../../../extension/core/serveConfig';
 import { ask, LLAMA } from './evaluateFixtures';
@@ -75,6 +76,18 @@ describe('serve file findings', () => {
     const refused = located.find((finding) => finding.code === 'explicit-backend-refused');
     assert.equal(refused?.range?.startLine, 1);
     assert.equal(refused.range.path, '/w/serve.sh');
+  });
+});
+
+describe('serve file and rules together', () => {
+  it('say each thing once', () => {
+    const parsed = yaml('attention-config:\n  use_system_flash_attn: true\nattention-backend: FLASHMLA\n');
+    const request = ask('0.33.0', [9, 0], LLAMA, completeServeSettings(parsed.settings));
+    const all = withServeFile([...evaluate(request).findings, ...flagEffect(request).findings], '0.33.0', parsed);
+    const about = all.map((finding) => finding.code);
+    assert.ok(about.includes('unknown-config-field') && !about.includes('flag-not-declared'));
+    assert.equal(all.find((finding) => finding.code === 'explicit-backend-refused')?.range?.startLine, 2);
+    assert.equal(new Set(all.map((finding) => finding.id)).size, all.length);
   });
 });
 
