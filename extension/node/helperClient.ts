@@ -19,8 +19,8 @@ import {
 import { superviseRun, type HelperLender, type HelperPurpose, type RunListeners } from './runSupervisor';
 import { systemClock } from './systemClock';
 
-/** Waits before the restarts that follow a failure; their number is the budget, a success refills it. */
-const RESTART_BACKOFF_MS = [1000, 2000, 4000] as const;
+/** Three restarts in a row at most; a success refills the budget. */
+export const RESTART_BACKOFF_MS: readonly number[] = [1000, 2000, 4000];
 
 /** An unused helper leaves after this, so that no process and no GPU context outlives the question. */
 export const IDLE_EXIT_MS = 30_000;
@@ -36,6 +36,8 @@ export interface HelperClientOptions {
   readonly clock?: Clock;
   readonly env?: NodeJS.ProcessEnv;
   readonly spawn?: SpawnHelper;
+  /** Waits before the restarts that follow a failure; their number is the budget. */
+  readonly restartBackoffMs?: readonly number[];
 }
 
 /** One per window or command line. */
@@ -44,6 +46,7 @@ export class HelperClient {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #spawn: SpawnHelper;
+  readonly #restartBackoffMs: readonly number[];
   #current: HelperProcess | null = null;
   #starting: Promise<HelperProcess> | null = null;
   #hello: Hello | null = null;
@@ -76,6 +79,7 @@ export class HelperClient {
     this.#clock = options.clock ?? systemClock;
     this.#log = options.logger ?? silentLogger;
     this.#spawn = options.spawn ?? spawnHelper;
+    this.#restartBackoffMs = options.restartBackoffMs ?? RESTART_BACKOFF_MS;
   }
 
   /** What the last helper said about itself; `null` before the first start. */
@@ -157,7 +161,7 @@ export class HelperClient {
   /** It crashed or had to be killed. Throws `helperGaveUp` when the budget is spent. */
   #noteFailure(error: DiagError): void {
     this.#failures += 1;
-    if (this.#failures > RESTART_BACKOFF_MS.length) {
+    if (this.#failures > this.#restartBackoffMs.length) {
       throw new DiagError('helperGaveUp', { attempts: this.#failures, last: errorText(error).what }, error);
     }
   }
@@ -211,14 +215,14 @@ export class HelperClient {
 
   /** Asked for by name after giving up: one try, not a whole new budget. */
   #allowOneTry(): void {
-    if (this.#failures <= RESTART_BACKOFF_MS.length) return;
-    this.#failures = RESTART_BACKOFF_MS.length;
+    if (this.#failures <= this.#restartBackoffMs.length) return;
+    this.#failures = this.#restartBackoffMs.length;
     this.#skipBackoff = true;
   }
 
   async #start(): Promise<HelperProcess> {
     for (;;) {
-      const waitMs = RESTART_BACKOFF_MS[this.#failures - 1] ?? 0;
+      const waitMs = this.#restartBackoffMs[this.#failures - 1] ?? 0;
       if (waitMs > 0 && !this.#skipBackoff) await sleep(this.#clock, waitMs, this.#disposal.signal);
       this.#skipBackoff = false;
       if (this.#disposal.signal.aborted) throw new DiagError('helperDisposed', {});

@@ -4,16 +4,16 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import { createInterface } from 'node:readline';
 import type { Clock } from '../core/async';
 import { DiagError } from '../core/errors';
 import type { Logger } from '../core/logger';
 import { HELPER_PROTOCOL_VERSION, helloEvent, type Hello } from '../protocol/helperApi';
 import { RpcPeer, type RpcMethod, type RpcRequestOptions } from '../protocol/rpc';
+import { readLines } from './lineReader';
 import { readMessages, writeMessage } from './messageStream';
 
 /** Ready within this, or it is not worth waiting for. Measured: 50–350 ms; a loaded machine takes a few seconds. */
-const HELLO_DEADLINE_MS = 10_000;
+const HELLO_DEADLINE_MS = 15_000;
 
 /** When each rung of the kill ladder is reached, counted from the request to end. */
 export const KILL_LADDER_MS = { sigterm: 500, sigkill: 2000, giveUp: 2500 } as const;
@@ -107,8 +107,7 @@ export class HelperProcess {
     });
     channel.on('error', (error) => log.debug(`helper ${child.pid} channel: ${error.message}`));
     for (const stream of [stdout, stderr]) {
-      createInterface({ input: stream }).on('line', (line) => log.warn(`helper ${child.pid}: ${line.slice(0, 2000)}`));
-      stream.on('error', () => undefined);
+      readLines(stream, (line) => log.warn(`helper ${child.pid}: ${line}`));
     }
   }
 

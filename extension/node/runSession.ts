@@ -2,8 +2,7 @@
  * A run from question to rows: looks at the GPU first, asks when it is in use, takes the lock, and turns the helper's
  * messages into result rows. Used by the editor and the command line alike.
  */
-import type { CancelSignal } from '../core/async';
-import { onCancel } from '../core/async';
+import { onCancel, sleep, type CancelSignal, type Clock } from '../core/async';
 import type { Ceilings, ResultRow } from '../core/attentionCase';
 import { DiagError } from '../core/errors';
 import type { DeviceFacts, SystemFacts } from '../core/facts';
@@ -12,12 +11,19 @@ import type { Logger } from '../core/logger';
 import type { RunParams, RunProgress } from '../protocol/helperApi';
 import type { HelperClient } from './helperClient';
 import { acquireRunLock } from './runLock';
+import { systemClock } from './systemClock';
 
 /** Above this a GPU counts as in use even when no process may be seen (containers hide them). */
 const BUSY_UTILIZATION_PERCENT = 10;
 
 /** Less free than this share of the memory means that somebody keeps something there. */
 const BUSY_FREE_SHARE = 0.7;
+
+/**
+ * Utilisation is a mean over the driver's last sample period, up to a second, and freed memory shows with a delay: right
+ * after a run of ours both still speak of us. Asked again after this.
+ */
+const SETTLE_MS = 1200;
 
 /** Engine id of the kernels that come with the extension. */
 export const BUNDLED_ENGINE = 'bundled';
@@ -42,6 +48,7 @@ export interface RunSessionOptions {
   /** Asked when others use the GPU; `false` ends with `deviceBusy`. */
   readonly confirmBusy: (busy: BusyGpu) => Promise<boolean>;
   readonly signal?: CancelSignal;
+  readonly clock?: Clock;
   /** Folder of the lock files; the temporary folder unless a test says otherwise. */
   readonly lockFolder?: string;
 }
@@ -62,10 +69,8 @@ export interface RunSessionResult {
  * before it began, and the client's); rows reported until then stand.
  */
 export async function runKernels(options: RunSessionOptions): Promise<RunSessionResult> {
-  const { client, params, signal } = options;
-  const wantsGpu = params.deviceId !== 'cpu';
-  const facts = await client.probe(wantsGpu ? 'driver' : 'nvml', signal);
-  options.onFacts?.(facts);
+  const { params, signal } = options;
+  const facts = await probe(options);
   const device = findDevice(facts, params.deviceId);
   let giveBack = (): Promise<void> => Promise.resolve();
   if (device.kind === 'gpu') {
@@ -73,7 +78,7 @@ export async function runKernels(options: RunSessionOptions): Promise<RunSession
     giveBack = await acquireRunLock(device.uuid ?? device.id, options.logger, options.lockFolder);
   }
   try {
-    const busy = busyGpu(device);
+    const busy = await settledBusyGpu(options, device);
     if (busy !== null && !(await confirmed(options.confirmBusy(busy), signal))) {
       if (signal?.aborted === true) throw new DiagError('cancelled', {});
       throw new DiagError('deviceBusy', { deviceId: device.id, summary: busy.summary });
@@ -82,6 +87,20 @@ export async function runKernels(options: RunSessionOptions): Promise<RunSession
   } finally {
     await giveBack();
   }
+}
+
+async function probe({ client, params, signal, onFacts }: RunSessionOptions): Promise<SystemFacts> {
+  const facts = await client.probe(params.deviceId === 'cpu' ? 'nvml' : 'driver', signal);
+  onFacts?.(facts);
+  return facts;
+}
+
+/** What others do on the GPU, looked at twice when no process but only a figure says so. */
+async function settledBusyGpu(options: RunSessionOptions, device: DeviceFacts): Promise<BusyGpu | null> {
+  const busy = busyGpu(device);
+  if (busy === null || computeProcesses(device).length > 0) return busy;
+  if (!(await sleep(options.clock ?? systemClock, SETTLE_MS, options.signal))) throw new DiagError('cancelled', {});
+  return busyGpu(findDevice(await probe(options), device.id));
 }
 
 async function run(options: RunSessionOptions, facts: SystemFacts): Promise<RunSessionResult> {

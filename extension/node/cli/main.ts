@@ -5,10 +5,18 @@ import { compareCommand } from './compare';
 import { devicesCommand } from './devices';
 import { explainCommand } from './explain';
 import { EXIT, toolVersion, type CliIo, type Command } from './io';
+import { replayCommand } from './replay';
 import { runCommand } from './run';
 import { selftestCommand } from './selftest';
 
-const COMMANDS: readonly Command[] = [devicesCommand, explainCommand, runCommand, selftestCommand, compareCommand];
+const COMMANDS: readonly Command[] = [
+  devicesCommand,
+  explainCommand,
+  runCommand,
+  selftestCommand,
+  compareCommand,
+  replayCommand,
+];
 
 const OVERVIEW_WIDTH = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;
 

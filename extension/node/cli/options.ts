@@ -14,16 +14,16 @@ export const COMMON_OPTIONS = {
 export const COMMON_HELP = `  --json [FILE]        write the report (JSON) to FILE; without FILE or with -, to stdout instead of text
   --no-redact          keep UUIDs, bus ids, host, user and paths in the report`;
 
-/** node:util's parser with our errors; a bare `--json` means `--json -`. */
-export function readOptions<T extends Options>(args: readonly string[], options: T, positionals = 0) {
+/** node:util's parser with our errors; a bare `--json` means `--json -`. `positionals`: how many are needed. */
+export function readOptions<T extends Options>(args: readonly string[], options: T, positionals: number | 'some' = 0) {
   try {
     const parsed = parseArgs({
       args: options['json']?.type === 'string' ? bareJson(args) : [...args],
       options,
-      allowPositionals: positionals > 0,
+      allowPositionals: positionals !== 0,
       strict: true,
     });
-    if (parsed.positionals.length !== positionals) {
+    if (positionals !== 'some' && parsed.positionals.length !== positionals) {
       throw new Error(`${positionals} arguments are needed, ${parsed.positionals.length} given`);
     }
     return parsed;

@@ -75,6 +75,10 @@ const mistakes: readonly [string[], RegExp][] = [
   [['run', '--causal', '--full'], /exclude each other/],
   [['run', '--check-rows', '0'], /--check-rows/],
   [['compare', 'one.json'], /2 arguments/],
+  [['replay'], /recording file is needed/],
+  [['replay', 'no/such.json.gz'], /cannot be read/],
+  [['replay', 'LICENSE'], /is no recording/],
+  [['replay', 'package.json'], /is no recording/],
   [['compare', 'a', 'b', '--noise', 'x'], /--noise/],
 ];
 for (const [args, sentence] of mistakes) {
@@ -277,4 +281,29 @@ test('selftest prints only rows that are not ok and asks for every row to be che
   assert.match(out, /crashed: /);
   assert.match(out, /1 crashed, \d+ unsupported|\d+ unsupported, 1 crashed/);
   assert.match(err, /cases on cpu/);
+});
+
+test('replay counts agreement with a recording and passes on it', async () => {
+  const recording = 'test/fixtures/oracle/vllm-0.14.1.json.gz';
+  const { code, out } = await attnDiag(['replay', recording]);
+  assert.equal(code, 0);
+  assert.match(out, /^0\.14\.1 +2652 /m);
+  const json = JSON.parse((await attnDiag(['replay', recording, '--json'])).out) as { passed: boolean };
+  assert.equal(json.passed, true);
+});
+
+test('replay fails on a recording that says something else, and prints the disagreement', async () => {
+  const { gunzipSync } = await import('node:zlib');
+  const recorded = JSON.parse(
+    gunzipSync(await readFile('test/fixtures/oracle/vllm-0.33.0.json.gz')).toString('utf8'),
+  ) as { cases: { answer: { selected: string | null } }[] };
+  const falsified = recorded.cases.filter((each) => each.answer.selected === 'FLASH_ATTN').slice(0, 3);
+  for (const each of falsified) each.answer.selected = 'FLEX_ATTENTION';
+  const file = path.join(folder, 'falsified.json');
+  await writeFile(file, JSON.stringify({ ...recorded, cases: falsified }));
+  const { code, out } = await attnDiag(['replay', file]);
+  assert.equal(code, 1);
+  assert.match(out, /FLEX_ATTENTION/);
+  await writeFile(file, JSON.stringify({ ...recorded, cases: [] }));
+  assert.equal((await attnDiag(['replay', file])).code, 2);
 });

@@ -9,7 +9,7 @@ import { DiagError, type DiagErrorCode } from '../../../extension/core/errors';
 import { errorText } from '../../../extension/core/errorText';
 import type { Logger } from '../../../extension/core/logger';
 import { silentLogger } from '../../../extension/core/logger';
-import { HelperClient, IDLE_EXIT_MS } from '../../../extension/node/helperClient';
+import { HelperClient, IDLE_EXIT_MS, RESTART_BACKOFF_MS } from '../../../extension/node/helperClient';
 import { spawnHelper, type SpawnHelper } from '../../../extension/node/helperProcess';
 import { systemClock } from '../../../extension/node/systemClock';
 import { DEFAULT_RUN_OPTIONS, type RunProgress } from '../../../extension/protocol/helperApi';
@@ -20,10 +20,20 @@ const folder = await mkdtemp(path.join(os.tmpdir(), 'helper-client-'));
 const clients: HelperClient[] = [];
 let made = 0;
 
-/** Real time, except that whole seconds pass in milliseconds: back-off and watchdog are tested without waiting. */
-const fastSeconds: Clock = {
+/** A helper may take this long to say hello; longer than any other deadline that is under test here. */
+const HELLO_DEADLINE_MS = 15_000;
+
+/** Real time, but deadlines of ten seconds and more pass thirty times as fast. The start of a process takes its time. */
+const fastDeadlines: Clock = {
   nowMs: () => systemClock.nowMs(),
-  schedule: (delayMs, callback) => systemClock.schedule(delayMs >= 1000 ? delayMs / 50 : delayMs, callback),
+  schedule: (delayMs, callback) =>
+    systemClock.schedule(delayMs >= 10_000 && delayMs !== HELLO_DEADLINE_MS ? delayMs / 30 : delayMs, callback),
+};
+
+/** The same, for helpers that never become ready. */
+const fastHello: Clock = {
+  nowMs: () => systemClock.nowMs(),
+  schedule: (delayMs, callback) => systemClock.schedule(delayMs >= 10_000 ? delayMs / 30 : delayMs, callback),
 };
 
 interface Fixture {
@@ -34,7 +44,13 @@ interface Fixture {
 
 function fixture(
   behaviour: Omit<FakeBehaviour, 'counterFile'>,
-  options: { clock?: Clock; spawn?: SpawnHelper; logger?: Logger; env?: NodeJS.ProcessEnv } = {},
+  options: {
+    clock?: Clock;
+    spawn?: SpawnHelper;
+    logger?: Logger;
+    env?: NodeJS.ProcessEnv;
+    restartBackoffMs?: readonly number[];
+  } = {},
 ): Fixture {
   made += 1;
   const counterFile = path.join(folder, `starts-${made}`);
@@ -43,6 +59,7 @@ function fixture(
     addonPaths: [],
     kernelDir: null,
     clock: options.clock ?? systemClock,
+    restartBackoffMs: options.restartBackoffMs ?? [10, 20, 40],
     logger: options.logger ?? silentLogger,
     env: { ...process.env, ...options.env, FAKE_HELPER: JSON.stringify({ ...behaviour, counterFile }) },
     ...(options.spawn === undefined ? {} : { spawn: options.spawn }),
@@ -153,13 +170,13 @@ test('the helper does not inherit the editor its debug flags', async () => {
 });
 
 test('a helper that crashes during a probe is started again after a back-off', async () => {
-  const { client, starts } = fixture({ probe: 'segv', onlyFirstStart: true }, { clock: fastSeconds });
+  const { client, starts } = fixture({ probe: 'segv', onlyFirstStart: true }, { clock: fastDeadlines });
   assert.equal((await client.probe('nvml')).driverVersion, 'start 2');
   assert.equal((await starts()).length, 2);
 });
 
 test('after three restarts it gives up, names the signal, and tries once when asked again', async () => {
-  const { client, starts } = fixture({ probe: 'segv' }, { clock: fastSeconds });
+  const { client, starts } = fixture({ probe: 'segv' }, { clock: fastDeadlines });
   const error = await client.probe('nvml').catch((caught: unknown) => caught);
   assert.ok(DiagError.is(error, 'helperGaveUp'));
   assert.match(errorText(error).what, /4 times in a row.*memory fault \(SIGSEGV\)/);
@@ -180,7 +197,7 @@ test('the waits before the restarts are 1, 2 and 4 seconds', async () => {
       return systemClock.schedule(delayMs, callback);
     },
   };
-  const { client } = fixture({ dieAtStart: 'always' }, { clock });
+  const { client } = fixture({ dieAtStart: 'always' }, { clock, restartBackoffMs: RESTART_BACKOFF_MS });
   assert.equal(await codeOf(client.probe('nvml')), 'helperGaveUp');
   assert.deepEqual(waits, [1000, 2000, 4000]);
 });
@@ -196,7 +213,7 @@ test('a missing helper file is a start that ends, told as such', async () => {
     helperPath: path.join(folder, 'nothing.js'),
     addonPaths: [],
     kernelDir: null,
-    clock: fastSeconds,
+    restartBackoffMs: [1, 1, 1],
   });
   clients.push(client);
   assert.equal(await codeOf(client.probe('nvml')), 'helperGaveUp');
@@ -211,7 +228,7 @@ test('an executable that cannot be started is helperStartFailed', async () => {
 });
 
 test('a helper that never says hello is killed at the deadline', async () => {
-  const { client, starts } = fixture({ hello: 'never' }, { clock: fastSeconds });
+  const { client, starts } = fixture({ hello: 'never' }, { clock: fastHello });
   assert.equal(await codeOf(client.probe('nvml')), 'helperGaveUp');
   for (const pid of await starts()) await eventually('killed', () => !alive(pid));
 });
@@ -223,7 +240,7 @@ for (const [action, code] of [
   ['block', 'requestTimeout'],
 ] as const) {
   test(`a probe that answers with ${action} fails as ${code}, and the next one works`, async () => {
-    const { client, starts } = fixture({ probe: action, onlyFirstStart: true }, { clock: fastSeconds });
+    const { client, starts } = fixture({ probe: action, onlyFirstStart: true }, { clock: fastDeadlines });
     assert.equal(await codeOf(client.probe('nvml')), code);
     const [first = -1] = await starts();
     await eventually('the first helper is gone', () => !alive(first));
@@ -241,7 +258,7 @@ test('unknown messages and a flood of them are tolerated, and stdout is not the 
 });
 
 test('a case that crashes costs its own row, and the run goes on in a new helper', async () => {
-  const { client, starts } = fixture({ cases: { 2: 'segv', 4: 'exit' } }, { clock: fastSeconds });
+  const { client, starts } = fixture({ cases: { 2: 'segv', 4: 'exit' } }, { clock: fastDeadlines });
   const { ended, rows } = await run(client, [1, 2, 3, 4, 5]);
   assert.equal(ended, 'complete');
   assert.deepEqual(
@@ -258,14 +275,14 @@ test('a case that crashes costs its own row, and the run goes on in a new helper
 });
 
 test('rows sent just before the helper exits are not lost', async () => {
-  const { client } = fixture({ exitAfterRow: 1 }, { clock: fastSeconds });
+  const { client } = fixture({ exitAfterRow: 1 }, { clock: fastDeadlines });
   const { rows } = await run(client, [1, 2]);
   assert.equal(rows.get(1)?.status, 'unsupported');
   assert.equal(rows.get(2)?.status, 'unsupported');
 });
 
 test('a killed helper is told as killed, garbage during a case as garbage', async () => {
-  const { client } = fixture({ cases: { 1: 'kill', 3: 'garbage' } }, { clock: fastSeconds });
+  const { client } = fixture({ cases: { 1: 'kill', 3: 'garbage' } }, { clock: fastDeadlines });
   const { rows } = await run(client, [1, 2, 3, 4]);
   assert.equal(rows.get(1)?.status, 'crashed');
   assert.match(rows.get(1)?.reason?.text ?? '', /SIGKILL/);
@@ -277,7 +294,7 @@ test('a killed helper is told as killed, garbage during a case as garbage', asyn
 test('a case that hangs becomes a timeout row and its helper is ended, even when it ignores SIGTERM', async () => {
   const { client, starts } = fixture(
     { cases: { 1: 'block' }, ignoreSigterm: true, ignoreStdinEnd: true },
-    { clock: fastSeconds },
+    { clock: fastDeadlines },
   );
   const { rows } = await run(client, [1, 2]);
   assert.equal(rows.get(1)?.status, 'timeout');
@@ -290,7 +307,7 @@ test('when every case crashes the run gives up after the budget and says so in t
   const seeds = [1, 2, 3, 4, 5, 6];
   const { client, starts } = fixture(
     { cases: Object.fromEntries(seeds.map((seed) => [seed, 'segv'])) },
-    { clock: fastSeconds },
+    { clock: fastDeadlines },
   );
   const { rows } = await run(client, seeds);
   assert.deepEqual(
@@ -369,7 +386,7 @@ test('a helper that survives SIGKILL is given up, named, and no second one goes 
   };
   const { client, starts } = fixture(
     { cases: { 1: 'hang' }, ignoreStdinEnd: true },
-    { clock: fastSeconds, spawn: unkillable },
+    { clock: fastDeadlines, spawn: unkillable },
   );
   try {
     const error = await run(client, [1, 2]).catch((caught: unknown) => caught);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import type { DiagError } from '../../../extension/core/errors';
+import { readLines } from '../../../extension/node/lineReader';
 import { readMessages, writeMessage } from '../../../extension/node/messageStream';
 
 function reader(limitBytes?: number): { stream: PassThrough; heard: unknown[]; faults: DiagError[] } {
@@ -57,4 +58,19 @@ test('writing to a closed stream is not an error', () => {
   const stream = new PassThrough();
   stream.end();
   writeMessage(stream, { n: 1 });
+});
+
+test('what a process prints is cut in length and number, and read to the end all the same', async () => {
+  const stream = new PassThrough();
+  const lines: string[] = [];
+  readLines(stream, (line) => lines.push(line));
+  stream.write(`one\ntwo${'x'.repeat(5000)}`);
+  stream.write(`${'y'.repeat(5000)}\n`);
+  for (let count = 0; count < 3000; count += 1) stream.write('flood\n');
+  stream.end('last');
+  await new Promise((resolve) => stream.once('end', resolve));
+  assert.equal(lines[0], 'one');
+  assert.equal(lines[1]?.length, 2000);
+  assert.equal(lines.length, 1001);
+  assert.match(lines.at(-1) ?? '', /dropped/);
 });

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import type { Clock } from '../../../extension/core/async';
 import { DiagError } from '../../../extension/core/errors';
 import { errorText } from '../../../extension/core/errorText';
 import { emptyResult } from '../../../extension/core/emptyResult';
@@ -24,14 +25,28 @@ interface Outcome {
   readonly result: Awaited<ReturnType<typeof runKernels>> | null;
 }
 
+/** Waits pass at once. */
+const clock: Clock = {
+  nowMs: () => 0,
+  schedule: (_, callback) => {
+    queueMicrotask(callback);
+    return () => undefined;
+  },
+};
+
+/** @param facts what the probes answer, the last one for ever */
 async function session(
-  facts: SystemFacts,
+  facts: SystemFacts | readonly SystemFacts[],
   changes: Partial<RunSessionOptions> & { deviceId?: string; answer?: boolean } = {},
 ): Promise<Outcome> {
   const ran: RunParams[] = [];
   const asked: BusyGpu[] = [];
+  const answers = 'devices' in facts ? [facts] : [...facts];
   const client: RunSessionOptions['client'] = {
-    probe: () => Promise.resolve(facts),
+    probe: () => {
+      const answer = answers.length > 1 ? answers.shift() : answers[0];
+      return answer === undefined ? Promise.reject(new Error('no facts')) : Promise.resolve(answer);
+    },
     run: (params, { onProgress }) => {
       ran.push(params);
       for (const caseIndex of [1, 0]) {
@@ -55,6 +70,7 @@ async function session(
         return Promise.resolve(changes.answer ?? false);
       },
       lockFolder,
+      clock,
       ...changes,
     });
     return { ran, asked, error: null, result };
@@ -92,6 +108,12 @@ for (const [what, changes, figures] of busyGpus) {
     assert.equal((await session(facts, { answer: true })).ran.length, 1);
   });
 }
+
+test('figures that are gone a moment later were our own last run, and nobody is asked', async () => {
+  const settled = await session([sampleFacts(sampleGpu({ utilizationPercent: 87 })), sampleFacts(sampleGpu())]);
+  assert.deepEqual(settled.asked, []);
+  assert.equal(settled.ran.length, 1);
+});
 
 test('our own helper and a desktop on the GPU are not others', async () => {
   const processes = [
