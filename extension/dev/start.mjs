@@ -36,7 +36,11 @@ const { values: options, positionals } = parseArgs({
   },
 });
 
-process.exitCode = await main();
+process.exitCode = await main().catch((/** @type {unknown} */ error) => {
+  // What failed has printed its own output; a stack trace of this script adds nothing to it.
+  console.error(error instanceof Error ? error.message : String(error));
+  return 1;
+});
 
 /** @returns {Promise<number>} exit code */
 async function main() {
