@@ -2,7 +2,7 @@
  * Bundles what ships: three Node programs and the panel.
  * `node esbuild.mjs [--production] [--watch] [--outdir DIR]`; production is minified and has no source maps.
  */
-import { chmod } from 'node:fs/promises';
+import { chmod, readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { context } from 'esbuild';
@@ -22,7 +22,9 @@ const shared = {
   bundle: true,
   minify: production,
   sourcemap: production ? false : 'linked',
+  // Licences of what is bundled go into one file beside the bundles, see writeNotices.
   legalComments: 'none',
+  metafile: production,
   logLevel: 'info',
   // jsonc-parser's UMD entry hides its own requires from bundlers: the bundle would build and then throw when it runs.
   mainFields: ['module', 'main'],
@@ -79,4 +81,32 @@ if (watch) {
   // esbuild has printed what is wrong; the exit code is all that is left to say.
   if (outcomes.some((outcome) => outcome.status === 'rejected')) process.exit(1);
   await chmod(path.join(outdir, 'cli.js'), 0o755);
+  if (production) {
+    const inputs = outcomes.flatMap((outcome) =>
+      outcome.status === 'fulfilled' ? Object.keys(outcome.value.metafile?.inputs ?? {}) : [],
+    );
+    await writeNotices(inputs);
+  }
+}
+
+/**
+ * Writes the licence texts of everything that is bundled, as the licences ask, to THIRD_PARTY_NOTICES.txt.
+ * @param {string[]} inputs paths of bundled files, relative to the repository
+ */
+async function writeNotices(inputs) {
+  const bundled = inputs.flatMap((input) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []);
+  // Not bundled but compiled into the native helper.
+  const names = [...new Set([...bundled, 'node-addon-api'])].sort();
+  const notices = await Promise.all(
+    names.map(async (name) => {
+      const dir = path.join('node_modules', name);
+      const licenceFile = (await readdir(dir)).find((file) => /^licen[cs]e/i.test(file));
+      if (licenceFile === undefined) throw new Error(`${dir} has no licence file to hand on.`);
+      const { version, license } = JSON.parse(await readFile(path.join(dir, 'package.json'), 'utf8'));
+      const text = await readFile(path.join(dir, licenceFile), 'utf8');
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+    }),
+  );
+  const separator = `\n${'-'.repeat(80)}\n\n`;
+  await writeFile(path.join(outdir, 'THIRD_PARTY_NOTICES.txt'), notices.join(separator));
 }
