@@ -7,10 +7,12 @@ import type { PanelModel } from './core/viewModels';
 import type { StatusBarModel } from './core/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
 import { HelperClient } from './node/helperClient';
+import { probeScript } from './node/pythonProbe';
 import { Actions, fitPreset } from './vscode/actions';
 import { guarded, registerCommands } from './vscode/commands';
 import { Deriving } from './vscode/deriving';
 import { FindingDiagnostics } from './vscode/diagnostics';
+import { EnvironmentProbing } from './vscode/environmentProbing';
 import { OutputLogger } from './vscode/logging';
 import { ModelFile } from './vscode/modelFile';
 import { PanelController } from './vscode/panel';
@@ -70,6 +72,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       logger: log,
     }));
   const probing = new Probing(store, log, context.globalState, helperClient);
+  const environmentProbing = own(new EnvironmentProbing(store, settings, log, probeScript(rootDir)));
   own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
   const serveFile = own(new ServeFile(store, settings, log));
@@ -90,6 +93,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     log,
     settings,
     probing,
+    environmentProbing,
     running,
     modelFile,
     openPanel: () => panel.open(),
@@ -124,6 +128,13 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   own({
     dispose: store.subscribe(
       (state) => known(state.serve)?.settings.tensorParallelSize,
+      () => void modelFile.load(),
+    ),
+  });
+  // Some models are MLA, or bidirectional over images, only from a release on.
+  own({
+    dispose: store.subscribe(
+      (state) => known(state.environment)?.vllm?.version,
       () => void modelFile.load(),
     ),
   });

@@ -3,7 +3,9 @@
  * holds state.
  */
 import type { AttentionCase, Ceilings, ResultRow, ResultStatus } from './attentionCase';
+import type { EnvironmentFacts } from './environment';
 import type { Evaluation, MatrixCell, MatrixSubject } from './evaluation';
+import type { JudgedServe } from './findingsServe';
 import type { FlagNote } from './flashAttnFlag';
 import type { DeviceFacts, SystemFacts } from './facts';
 import { findPreset } from './presets';
@@ -39,6 +41,8 @@ export interface LoadedServeFile {
   readonly useSystemFlashAttn: boolean | null;
   readonly mlaDisabled: boolean;
   readonly findings: readonly Finding[];
+  /** Settings and variables with their places; what is wrong with them depends on the release asked about. */
+  readonly written?: JudgedServe;
 }
 
 /** One complete answer of the rules: the evaluation and the matrix it belongs to. */
@@ -119,6 +123,8 @@ export interface AppState {
   readonly hasFolder: boolean;
   readonly model: Async<LoadedModel>;
   readonly serve: Async<LoadedServeFile>;
+  /** The Python environment, when an interpreter was inspected. */
+  readonly environment: Async<EnvironmentFacts>;
   readonly form: RequestForm;
   /** Preset the form was filled from and still equals. */
   readonly presetId: string | null;
@@ -147,6 +153,7 @@ export function initialState(
     whatIfCapability: null,
     model: IDLE,
     serve: IDLE,
+    environment: IDLE,
     form: preset.cpu,
     presetId: preset.id,
     derived: IDLE,

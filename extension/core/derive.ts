@@ -1,8 +1,18 @@
 /** What the rules say for the state on screen: from facts, request, model, serve settings and flag to one answer. Pure. */
-import { askedCapability, onScreen, type AppState, type DerivedAnswer, type RuleAnswer } from './appState';
+import {
+  askedCapability,
+  onScreen,
+  type AppState,
+  type DerivedAnswer,
+  type RuleAnswer,
+  type Setting,
+} from './appState';
+import { applyEnvironment } from './catalog/envVars';
 import { backendRow } from './catalog/registry';
 import { NEWEST_RELEASE, resolveRelease } from './catalog/releases';
+import { installedVllmVersion, libraryAvailability, type EnvironmentFacts } from './environment';
 import type { Evaluation, MatrixCell } from './evaluation';
+import { NOTHING_WRITTEN, placedFindings, withServeFile } from './findingsServe';
 import { flagEffect } from './flashAttnFlag';
 import { bundledSupport } from './kernelSupport';
 import { declaredMatrix, type MatrixRequest } from './matrix';
@@ -10,6 +20,7 @@ import {
   DEFAULT_SERVE_SETTINGS,
   UNKNOWN_AVAILABILITY,
   type EvaluateRequest,
+  type LibraryAvailability,
   type LayerGroup,
   type MlaShape,
   type ModelFacts,
@@ -22,7 +33,7 @@ export const MAX_HEAD_DIMS = 16;
 export const MAX_LAYOUTS = 8;
 
 /** The members of the state that the answer depends on; compare with `shallowEqual`. */
-export type DeriveInputs = Pick<AppState, 'form' | 'model' | 'serve' | 'vllmVersion' | 'hasFolder'> & {
+export type DeriveInputs = Pick<AppState, 'form' | 'model' | 'serve' | 'environment' | 'vllmVersion' | 'hasFolder'> & {
   readonly major: number | null;
   readonly minor: number | null;
 };
@@ -39,8 +50,33 @@ const DEEPSEEK_MLA: MlaShape = {
 /** Picks the inputs out of a state. */
 export function deriveInputs(state: AppState): DeriveInputs {
   const capability = askedCapability(onScreen(state));
-  const { form, model, serve, vllmVersion, hasFolder } = state;
-  return { form, model, serve, vllmVersion, hasFolder, major: capability?.[0] ?? null, minor: capability?.[1] ?? null };
+  const { form, model, serve, environment, vllmVersion, hasFolder } = state;
+  return {
+    form,
+    model,
+    serve,
+    environment,
+    vllmVersion,
+    hasFolder,
+    major: capability?.[0] ?? null,
+    minor: capability?.[1] ?? null,
+  };
+}
+
+/** The release asked about: as set; where nothing is set, the installed one, else the newest known. */
+export function askedVersion(setting: Setting<string>, environment: EnvironmentFacts | null): string {
+  if (setting.value !== 'newest') return setting.value;
+  const installed = environment === null || setting.setIn !== 'default' ? null : installedVllmVersion(environment);
+  return installed ?? NEWEST_RELEASE;
+}
+
+/** What was inspected counts for the installed release only: another one brings other files and pins with it. */
+function availabilityFor(environment: EnvironmentFacts | null, vllmVersion: string): LibraryAvailability {
+  if (environment === null) return UNKNOWN_AVAILABILITY;
+  const inspected = libraryAvailability(environment);
+  return installedVllmVersion(environment) === vllmVersion
+    ? inspected
+    : { ...UNKNOWN_AVAILABILITY, systemFa4: inspected.systemFa4 };
 }
 
 /** The answer for these inputs; `null` when no SM family is asked about. */
@@ -48,15 +84,21 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const { form, major, minor } = inputs;
   if (major === null || minor === null) return null;
   const capability: readonly [number, number] = [major, minor];
-  const vllmVersion = inputs.vllmVersion.value === 'newest' ? NEWEST_RELEASE : inputs.vllmVersion.value;
-  const serve = known(inputs.serve)?.settings ?? DEFAULT_SERVE_SETTINGS;
+  const environment = known(inputs.environment);
+  const vllmVersion = askedVersion(inputs.vllmVersion, environment);
+  const written = known(inputs.serve)?.written ?? NOTHING_WRITTEN;
+  const serve = applyEnvironment(
+    resolveRelease(vllmVersion).release,
+    known(inputs.serve)?.settings ?? DEFAULT_SERVE_SETTINGS,
+    written.env,
+  );
   const request: EvaluateRequest = {
     vllmVersion,
     capability,
     model: known(inputs.model)?.facts ?? modelOfForm(form),
     serve,
     useSystemFlashAttn: false,
-    availability: UNKNOWN_AVAILABILITY,
+    availability: availabilityFor(environment, vllmVersion),
   };
   const effect = flagEffect(request);
   const matrixRequest = (useSystemFlashAttn: boolean): MatrixRequest => ({
@@ -70,7 +112,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     availability: request.availability,
   });
   const answer = (evaluation: Evaluation, useSystemFlashAttn: boolean): RuleAnswer => ({
-    evaluation,
+    evaluation: { ...evaluation, findings: withServeFile(evaluation.findings, vllmVersion, written) },
     ...withBundled(
       concernedRows(declaredMatrix(matrixRequest(useSystemFlashAttn)), vllmVersion, form.op === 'mlaDecode'),
       form,
@@ -82,7 +124,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     flagOff: answer(effect.off, false),
     flagOn: answer(effect.on, true),
     flagNotes: effect.notes,
-    flagFindings: effect.findings,
+    flagFindings: placedFindings(effect.findings, vllmVersion, written),
   };
 }
 

@@ -52,6 +52,7 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
     useSystemFlashAttn: typeof flag === 'boolean' ? flag : null,
     mlaDisabled: parsed.mlaDisabled,
     findings: parsed.problems.map(problemFinding),
+    written: { located: parsed.located, env: parsed.env },
   };
 }
 

@@ -1,5 +1,7 @@
 /** State → the complete snapshot that the panel shows. Pure: the same state gives the same model. */
 import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from './appState';
+import { askedVersion } from './derive';
+import { environmentFindings } from './environmentFindings';
 import type { FlagNote } from './flashAttnFlag';
 import { formatPageSize } from './format';
 import { PRESETS } from './presets';
@@ -128,12 +130,14 @@ export function panelModel(state: AppState): PanelModel {
   };
 }
 
-/** Findings of the serve file and of the rules in force, in that order. */
+/** Findings of the serve file, of the inspected environment and of the rules in force, in that order. */
 export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
   const serve = known(state.serve);
+  const environment = known(state.environment);
   return [
     ...(serve?.findings ?? []),
+    ...(environment === null ? [] : environmentFindings(environment)),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? [] : answerInForce(state, derived).evaluation.findings),
   ];
@@ -210,13 +214,16 @@ function flagSection(state: AppState): FlagSection {
 
 function rulesSection(state: AppState): RulesSection {
   const derived = known(state.derived);
+  const environment = known(state.environment);
   const model = known(state.model);
   const modelFailure =
     state.model.status === 'failed' ? `${state.model.failure.what} ${state.model.failure.next}` : null;
   if (derived === null) {
     return {
       release:
-        state.vllmVersion.value === 'newest' ? 'the newest vLLM in the catalog' : `vLLM ${state.vllmVersion.value}`,
+        state.vllmVersion.value === 'newest' && environment === null
+          ? 'The newest vLLM in the catalog'
+          : `vLLM ${askedVersion(state.vllmVersion, environment)}`,
       caveat: null,
       checkedOn: null,
       model: model?.name ?? null,

@@ -16,6 +16,7 @@ import { access, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import * as v from 'valibot';
+import type { CancelSignal } from '../core/async';
 import type { EnvironmentFacts } from '../core/environment';
 import { PROBE_SCHEMA, environmentFactsSchema } from '../core/environment';
 import { DiagError } from '../core/errors';
@@ -37,6 +38,11 @@ const MARKER = 'attn-diag-probe:';
 /** Variables the probe may see: to find programs and a home, to speak a language, to find CUDA. */
 const ENV_ALLOWED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'CUDA_HOME', 'CUDA_PATH', 'SYSTEMROOT', 'USERPROFILE'];
 
+/** Where probe.py is in an installation or a checkout. */
+export function probeScript(rootDir: string): string {
+  return path.join(rootDir, 'extension', 'python', 'probe.py');
+}
+
 /** What is to be run. */
 export interface PythonProbeOptions {
   /** Absolute path of the interpreter. */
@@ -47,7 +53,7 @@ export interface PythonProbeOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly deadlineMs?: number;
   /** Cancels and kills. */
-  readonly signal?: AbortSignal;
+  readonly signal?: CancelSignal;
 }
 
 /** Raised to the caller's `problem` text: one line, printable, short. */

@@ -10,6 +10,7 @@ import { deviceLabel } from '../core/viewModelsDevice';
 import type { Intent } from '../protocol/panelApi';
 import type { CommandHandler, CommandId } from './commands';
 import type { OutputLogger } from './logging';
+import type { EnvironmentProbing } from './environmentProbing';
 import type { ModelFile } from './modelFile';
 import type { Probing } from './probing';
 import { exportReport, openReport } from './reportCommands';
@@ -22,6 +23,7 @@ export interface ActionPorts {
   readonly log: OutputLogger;
   readonly settings: SettingsReader;
   readonly probing: Probing;
+  readonly environmentProbing: Pick<EnvironmentProbing, 'probe'>;
   readonly running: Running;
   readonly modelFile: ModelFile;
   readonly openPanel: () => void;
@@ -125,7 +127,7 @@ export class Actions {
       });
     }
     this.#ports.checkAddon();
-    await this.#ports.probing.probe(level);
+    await Promise.all([this.#ports.probing.probe(level), this.#ports.environmentProbing.probe()]);
   }
 
   async #run(): Promise<void> {

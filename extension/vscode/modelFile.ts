@@ -1,7 +1,7 @@
 /** Reads the model's config.json named by the setting, and lets the user choose one. Reads only; nothing is executed. */
 import * as vscode from 'vscode';
 import type { AppState, LoadedModel } from '../core/appState';
-import { NEWEST_RELEASE } from '../core/catalog/releases';
+import { askedVersion } from '../core/derive';
 import { DiagError } from '../core/errors';
 import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
 import type { Logger } from '../core/logger';
@@ -75,10 +75,10 @@ export class ModelFile {
 
   async #read(uri: vscode.Uri): Promise<LoadedModel> {
     const file = await configFile(uri);
-    const version = this.#store.state.vllmVersion.value;
+    const { vllmVersion, environment } = this.#store.state;
     const serve = known(this.#store.state.serve)?.settings ?? DEFAULT_SERVE_SETTINGS;
     return loadModel(file.path, await readTextFile(file, MAX_MODEL_CONFIG_BYTES), {
-      vllmVersion: version === 'newest' ? NEWEST_RELEASE : version,
+      vllmVersion: askedVersion(vllmVersion, known(environment)),
       tensorParallelSize: serve.tensorParallelSize,
       mlaDisabled: known(this.#store.state.serve)?.mlaDisabled ?? false,
     });

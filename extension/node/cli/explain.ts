@@ -1,9 +1,11 @@
 /** `attn-diag explain`: what vLLM would choose for a model on an SM family, why not the others, and what the flag changes. */
 import path from 'node:path';
 import { stat } from 'node:fs/promises';
-import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer } from '../../core/appState';
+import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../../core/appState';
 import { NEWEST_RELEASE } from '../../core/catalog/releases';
-import { deriveAnswer } from '../../core/derive';
+import { askedVersion, deriveAnswer } from '../../core/derive';
+import type { EnvironmentFacts } from '../../core/environment';
+import { environmentFindings } from '../../core/environmentFindings';
 import { DiagError } from '../../core/errors';
 import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
 import { smFamily } from '../../core/facts';
@@ -15,6 +17,7 @@ import { SERVE_FILE_LIMIT_BYTES } from '../../core/serveConfig';
 import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
 import { IDLE, ready } from '../../core/store';
 import type { Answer, Finding } from '../../core/verdict';
+import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { readTextFile } from '../reportFile';
 import { withClient } from './client';
 import { deliverReport, EXIT, onlyReport, paint, type CliIo, type Command } from './io';
@@ -29,6 +32,7 @@ const EXPLAIN_OPTIONS = {
   sm: { type: 'string' },
   model: { type: 'string' },
   config: { type: 'string' },
+  python: { type: 'string' },
   'head-dim': { type: 'string' },
   page: { type: 'string' },
   dtype: { type: 'string' },
@@ -42,12 +46,15 @@ export const explainCommand: Command = {
   summary: 'which backend a vLLM release selects per layer group, why not the others, and the declared matrix',
   help: `usage: attn-diag explain [options]
 
-Applies the rules of a vLLM release; runs nothing and imports nothing. What cannot be established is "unknown".
+Applies the rules of a vLLM release; imports nothing, and runs nothing but the interpreter that --python names.
+What cannot be established is "unknown".
 
-  --vllm VERSION       release to ask about (default: newest known, ${NEWEST_RELEASE})
+  --vllm VERSION       release to ask about (default: the one --python has, else the newest known, ${NEWEST_RELEASE})
   --sm X.Y             SM family, e.g. 8.0, 9.0, 12.0 (default: this machine's first GPU, else 9.0)
   --model PATH         a Hugging Face config.json or the folder that holds it
   --config PATH        serve settings: vLLM YAML, shell script, Dockerfile, compose file, launch.json or .env
+  --python PATH        interpreter (or folder with a .venv) of the environment that has vLLM: inspects it by reading its
+                       files, and asks about the vLLM installed there unless --vllm is given; runs that interpreter
   --head-dim N,…       head sizes to ask about (default: the model's, else 64,128,256,512)
   --mla                without a model: latent attention of the DeepSeek kind
   --page N,…           page layouts of the matrix; "contiguous" for none (default contiguous,16,64)
@@ -62,7 +69,9 @@ cannot be read, 2 usage`,
     const { values } = readOptions(args, EXPLAIN_OPTIONS);
     const target = values.json ?? null;
     const which = oneOf('system-fa4', values['system-fa4'] ?? 'off', ['off', 'on', 'diff']);
-    const vllmVersion = readVersion(values.vllm);
+    const environment = values.python === undefined ? null : await readEnvironment(values.python, io);
+    const setting = versionSetting(values.vllm);
+    const vllmVersion = askedVersion(setting, environment);
     const asksFor = readForm(values);
     const asked = values.sm === undefined ? null : readCapability(values.sm);
     const serve = values.config === undefined ? null : await readServe(values.config);
@@ -77,7 +86,8 @@ cannot be read, 2 usage`,
       form,
       model: model === null ? IDLE : ready(model),
       serve: serve === null ? IDLE : ready(serve),
-      vllmVersion: { value: vllmVersion, setIn: 'default' },
+      environment: environment === null ? IDLE : ready(environment),
+      vllmVersion: setting,
       hasFolder: false,
       major: capability[0],
       minor: capability[1],
@@ -87,6 +97,7 @@ cannot be read, 2 usage`,
     const findings = [
       ...answer.evaluation.findings,
       ...(serve?.findings ?? []),
+      ...(environment === null ? [] : environmentFindings(environment)),
       // Asked for the difference, they are part of the answer, printed with it, and no reason to fail.
       ...(which === 'on' ? derived.flagFindings : []),
     ];
@@ -115,10 +126,18 @@ cannot be read, 2 usage`,
   },
 };
 
-function readVersion(text: string | undefined): string {
-  if (text === undefined || text === 'newest') return NEWEST_RELEASE;
+/** `--vllm newest` is a choice; without the option the installed release counts, when there is one. */
+function versionSetting(text: string | undefined): Setting<string> {
+  if (text === undefined) return { value: 'newest', setIn: 'default' };
+  if (text === 'newest') return { value: NEWEST_RELEASE, setIn: 'user' };
   if (!/^v?\d+\.\d+/.test(text)) throw usage(`--vllm takes a version like ${NEWEST_RELEASE}, not "${text}".`);
-  return text;
+  return { value: text, setIn: 'user' };
+}
+
+/** An interpreter, or a folder with a virtual environment. */
+async function readEnvironment(place: string, io: CliIo): Promise<EnvironmentFacts> {
+  const interpreter = (await findVenvInterpreter(place)) ?? path.resolve(place);
+  return probePythonEnvironment({ interpreter, scriptPath: probeScript(io.rootDir), env: io.env, signal: io.signal });
 }
 
 /** `9.0`, `90`, `sm90`, `sm_90a`. */
