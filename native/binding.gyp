@@ -21,8 +21,9 @@
         "-Wall",
         "-Wextra",
         "-Werror",
-        "-isystem<!(node -p \"require('path').dirname(require.resolve('node-addon-api/package.json'))\")",
-        "-include<(module_root_dir)/src/glibc_floor.h"
+        # Relative to build/, where make runs: absolute ones break in a folder whose name has a space.
+        "-isystem<!(node -p \"require('path').relative('build', require('path').dirname(require.resolve('node-addon-api/package.json')))\")",
+        "-include../src/glibc_floor.h"
       ],
       "cflags_cc": ["-std=gnu++17", "-fno-exceptions", "-fvisibility-inlines-hidden"],
       "ldflags": ["-Wl,-z,relro,-z,now,-z,noexecstack", "-Wl,--as-needed,--gc-sections"],

@@ -81,16 +81,14 @@ function isUpToDate(hash) {
   return fs.existsSync(addonPath) && fs.existsSync(stampPath) && fs.readFileSync(stampPath, 'utf8') === hash;
 }
 
-/** Lays out node-api-headers as node-gyp expects Node's headers, and returns the folder. */
-function assembleNodeDir() {
-  const nodeDir = path.join(buildDir, 'nodedir');
+/** Lays out node-api-headers in a folder as node-gyp expects Node's headers. */
+function assembleNodeDir(nodeDir) {
   const include = path.join(nodeDir, 'include', 'node');
   fs.mkdirSync(include, { recursive: true });
   const headers = require('node-api-headers').include_dir;
   for (const name of fs.readdirSync(headers)) fs.copyFileSync(path.join(headers, name), path.join(include, name));
   fs.writeFileSync(path.join(include, 'common.gypi'), COMMON_GYPI);
   fs.writeFileSync(path.join(include, 'config.gypi'), CONFIG_GYPI);
-  return nodeDir;
 }
 
 /** Runs node-gyp in native/; its output goes to our stderr. */
@@ -119,9 +117,21 @@ function main() {
     console.log('native addon: up to date');
     return 0;
   }
-  const nodeDir = assembleNodeDir();
+  // node-gyp writes this path into compiler flags unquoted, so where ours holds a space it has to be elsewhere.
+  const elsewhere = /\s/.test(buildDir);
+  const nodeDir = elsewhere ? fs.mkdtempSync(path.join(os.tmpdir(), 'attn-headers-')) : path.join(buildDir, 'nodedir');
+  assembleNodeDir(nodeDir);
   const jobs = String(os.availableParallelism());
-  if (!nodeGyp(['configure', 'build', '--release', `--nodedir=${nodeDir}`, `--jobs=${jobs}`, '--loglevel=warn'])) {
+  const built = nodeGyp([
+    'configure',
+    'build',
+    '--release',
+    `--nodedir=${nodeDir}`,
+    `--jobs=${jobs}`,
+    '--loglevel=warn',
+  ]);
+  if (elsewhere) fs.rmSync(nodeDir, { recursive: true });
+  if (!built) {
     console.error('native addon: the build failed, see the compiler output above');
     return 1;
   }
