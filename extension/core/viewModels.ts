@@ -1,7 +1,6 @@
 /** State → the complete snapshot that the panel shows. Pure: the same state gives the same model. */
 import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from './appState';
 import { askedVersion } from './derive';
-import { environmentFindings } from './environmentFindings';
 import type { FlagNote } from './flashAttnFlag';
 import { formatPageSize } from './format';
 import { PRESETS } from './presets';
@@ -130,14 +129,12 @@ export function panelModel(state: AppState): PanelModel {
   };
 }
 
-/** Findings of the serve file, of the inspected environment and of the rules in force, in that order. */
+/** Findings of the serve file, and of the rules in force with what was inspected, in that order. */
 export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
   const serve = known(state.serve);
-  const environment = known(state.environment);
   return [
     ...(serve?.findings ?? []),
-    ...(environment === null ? [] : environmentFindings(environment)),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? [] : answerInForce(state, derived).evaluation.findings),
   ];

@@ -13,7 +13,7 @@ import type { OutputLogger } from './logging';
 import type { EnvironmentProbing } from './environmentProbing';
 import type { ModelFile } from './modelFile';
 import type { Probing } from './probing';
-import { exportReport, openReport } from './reportCommands';
+import { compareReports, exportReport, openReport } from './reportCommands';
 import type { Running } from './running';
 import type { SettingsReader } from './settings';
 
@@ -50,6 +50,7 @@ export class Actions {
     'attentionDiagnostics.selectDevice': () => this.#chooseDevice(),
     'attentionDiagnostics.exportReport': () => exportReport(this.#ports.store, this.#ports.toolVersion),
     'attentionDiagnostics.openReport': (file) => this.#openReport(file),
+    'attentionDiagnostics.compareReports': () => compareReports(),
     'attentionDiagnostics.copyServeArgs': () => this.#copyServeArgs(),
     'attentionDiagnostics.showLog': () => {
       this.#ports.log.show();

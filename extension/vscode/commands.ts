@@ -14,6 +14,7 @@ export const COMMAND_IDS = [
   'attentionDiagnostics.selectDevice',
   'attentionDiagnostics.exportReport',
   'attentionDiagnostics.openReport',
+  'attentionDiagnostics.compareReports',
   'attentionDiagnostics.copyServeArgs',
   'attentionDiagnostics.showLog',
 ] as const;

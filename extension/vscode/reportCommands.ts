@@ -2,6 +2,8 @@
 import path from 'node:path';
 import * as vscode from 'vscode';
 import type { AppState } from '../core/appState';
+import { compareRows } from '../core/benchStats';
+import { comparisonMarkdown } from '../core/comparisonMarkdown';
 import { DiagError } from '../core/errors';
 import { createReport, MAX_REPORT_BYTES, parseReport, printReport, type Report } from '../core/report';
 import { known, type Store } from '../core/store';
@@ -39,15 +41,29 @@ export async function exportReport(store: Store<AppState>, toolVersion: string):
 
 /** Asks for a report file, or takes the one given, and puts it on screen. Resolves to whether one was opened. */
 export async function openReport(store: Store<AppState>, file: unknown): Promise<boolean> {
-  const uri = file instanceof vscode.Uri ? file : await chooseReport();
+  const uri = file instanceof vscode.Uri ? file : await chooseReport(vscode.l10n.t('Open report'));
   if (uri === undefined) return false;
   const report = await readReport(uri);
   store.patch({ report: { fileName: path.basename(uri.path), report } });
   return true;
 }
 
-async function chooseReport(): Promise<vscode.Uri | undefined> {
-  const chosen = await vscode.window.showOpenDialog({ filters: FILTERS, title: vscode.l10n.t('Open report') });
+/** Asks for two reports and shows what changed between them as a document. */
+export async function compareReports(): Promise<void> {
+  const before = await chooseReport(vscode.l10n.t('Compare reports: the older one'));
+  if (before === undefined) return;
+  const after = await chooseReport(vscode.l10n.t('Compare reports: the newer one'));
+  if (after === undefined) return;
+  const [older, newer] = await Promise.all([readReport(before), readReport(after)]);
+  const content = comparisonMarkdown(
+    [path.basename(before.path), path.basename(after.path)],
+    compareRows(older.rows, newer.rows),
+  );
+  await vscode.window.showTextDocument(await vscode.workspace.openTextDocument({ language: 'markdown', content }));
+}
+
+async function chooseReport(title: string): Promise<vscode.Uri | undefined> {
+  const chosen = await vscode.window.showOpenDialog({ filters: FILTERS, title });
   return chosen?.[0];
 }
 

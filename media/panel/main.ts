@@ -29,6 +29,8 @@ let draftBase = '';
 let typing: number | undefined;
 
 onSnapshot((snapshot) => {
+  // A report that takes the place of everything below is announced at the top.
+  if (snapshot.report !== null && model?.report?.text !== snapshot.report.text) window.scrollTo(0, 0);
   model = snapshot;
   // A form that the host changed (preset, device) replaces what is being typed; an echo of our own does not.
   const base = JSON.stringify(snapshot.request.form);

@@ -18,7 +18,10 @@ export function selectionView(context: ViewContext): View {
     ${rules.modelFailure === null ? nothing : notice('error', rules.modelFailure)}
     ${
       rules.selections.length === 0
-        ? html`<div class="empty"><p>${matrix.note ?? 'Nothing was asked yet.'}</p></div>`
+        ? html`<div class="empty">
+            <p>${matrix.note ?? 'Nothing was asked yet.'}</p>
+            ${families(context)}
+          </div>`
         : html`<ul class="selections">
             ${rules.selections.map(
               (selection) =>
@@ -49,4 +52,16 @@ export function selectionView(context: ViewContext): View {
           )
     }
   </section>`;
+}
+
+/** One click instead of a list, where there is no device to ask about. */
+function families({ model, send }: ViewContext): View {
+  if (model.family.asked !== null) return nothing;
+  return html`<div class="actions">
+    ${model.family.options.map(({ label, architecture, capability }) =>
+      button(`${label} ${architecture}`, () =>
+        send({ type: 'setWhatIfFamily', capability: [capability[0], capability[1]] }),
+      ),
+    )}
+  </div>`;
 }

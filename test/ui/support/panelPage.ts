@@ -102,7 +102,7 @@ export async function openPanelTab(
         document.body.className = names;
       });
     },
-    { bodyClass, tokens: tokens as Record<string, string> },
+    { bodyClass, tokens: tokens },
   );
   await page.goto(server.origin);
   let sequence = 0;
