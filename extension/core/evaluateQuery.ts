@@ -3,6 +3,7 @@
  * layer group.
  */
 import { assumeLibraries } from './catalog/assumptions';
+import { isHybridArchitecture } from './catalog/hybridModels';
 import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from './catalog/query';
 import { within, type Release } from './catalog/releases';
 import { rewriteConfig, usesMmPrefix, type Rewrite } from './catalog/rewrites';
@@ -65,11 +66,11 @@ function selectorModel(request: EvaluateRequest, release: Release, mmPrefix: boo
           }),
       ...(softcap === undefined ? {} : { attnLogitSoftcapping: softcap }),
     },
-    isDiffusion: false,
+    isDiffusion: request.model.isDiffusion ?? false,
     isMmPrefixLm: within(release, '0.13.0') && mmPrefix,
-    isHybrid: false,
+    isHybrid: isHybridArchitecture(release, request.model.architecture),
     mambaCacheFloat32: false,
-    rswaWindow: null,
+    rswaWindow: request.model.rswaWindow ?? null,
   };
 }
 
@@ -147,7 +148,7 @@ export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, 
     usePcp: serve.prefillContextParallelSize > 1,
     useAdaptiveVerification: serve.adaptiveVerification,
     useDcp: serve.decodeContextParallelSize > 1,
-    useRswa: false,
+    useRswa: request.model.rswaWindow !== undefined,
     numHeads: group.qHeads,
   };
 }

@@ -492,10 +492,13 @@ function read(json: unknown, options: ModelShapeOptions): ModelShapeResult {
     layerGroups = groupLayers(readLayers(text, mla?.headDim ?? null, options, notes), mla, options, shared);
   if (layerGroups.length === 0)
     notes.push('No layer of this model has attention, so no attention backend is selected.');
+  const rswaWindow = root.number('rswa_window');
   const model: ModelFacts = {
     modelType: text.modelType,
     architecture: architectureName,
     dtype: readDtype(root, text.fields),
+    ...(root.number('canvas_length') === null ? {} : { isDiffusion: true }),
+    ...(rswaWindow === null ? {} : { rswaWindow }),
     layerGroups,
   };
   return { ok: true, model, notes: [...notes, ...notesOnDefaults(text)] };

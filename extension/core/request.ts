@@ -47,6 +47,10 @@ export interface ModelFacts {
   readonly architecture: string | null;
   /** `dtype`/`torch_dtype` of the config. */
   readonly dtype: 'bfloat16' | 'float16' | 'float32' | null;
+  /** A discrete diffusion model (`canvas_length` in the config); absent = no. */
+  readonly isDiffusion?: boolean;
+  /** Window of models with rolling sliding-window attention (`rswa_window` in the config); absent = none. */
+  readonly rswaWindow?: number;
   readonly layerGroups: readonly LayerGroup[];
 }
 

@@ -154,6 +154,26 @@ function layerModel(): ModelFacts {
   return { ...LLAMA, layerGroups: [layer({ headDim: 128 })] };
 }
 
+describe('model traits', () => {
+  it('a hybrid model has no established block size, and says so', () => {
+    const hybrid = { ...LLAMA, architecture: 'Qwen3NextForCausalLM' };
+    const { selections, assumptions } = evaluate(ask('0.33.0', H, hybrid));
+    assert.equal(selections[0]?.backend, 'FLASH_ATTN');
+    assert.equal(selections[0].blockSize, null);
+    assert.ok(assumptions.some((text) => text.includes('Mamba state')));
+  });
+  it('a diffusion model gets FA4 on Hopper from 0.24.0 on', () => {
+    const diffusion = { ...LLAMA, isDiffusion: true };
+    assert.equal(chosen('0.23.0', H, diffusion), 'FLASH_ATTN/3');
+    assert.equal(chosen('0.24.0', H, diffusion), 'FLASH_ATTN/4');
+  });
+  it('rolling windows are refused by FLASHINFER from 0.30.0 on', () => {
+    const rolling = { ...LLAMA, rswaWindow: 128 };
+    assert.equal(chosen('0.29.0', B, rolling), 'FLASHINFER');
+    assert.equal(chosen('0.30.0', B, rolling), 'FLASH_ATTN/4');
+  });
+});
+
 describe('what passes the validator and then fails', () => {
   const codes = (version: string, capability: Capability, model: ModelFacts, serve: Partial<ServeSettings> = {}) =>
     evaluate(ask(version, capability, model, serve)).findings.map((finding) => finding.code);
