@@ -175,7 +175,8 @@ async function openBrowserVscode(folder, built) {
     for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.once(signal, resolve);
   });
   console.log(`\nVS Code is at\n\n  ${workbenchUrl(server, folder)}\n`);
-  console.log('Open the panel with F1, "Attention: Open Panel", or from the status bar. Ctrl-C ends it.');
+  console.log('The panel opens by itself; later: F1, "Attention: Open Panel", or the status bar.');
+  console.log('To measure, tell VS Code that you trust the folder. Ctrl-C here ends it.');
   if (process.env.SSH_CONNECTION !== undefined) {
     console.log(`From your own machine, first: ssh -L ${server.port}:127.0.0.1:${server.port} THIS_HOST`);
   }
