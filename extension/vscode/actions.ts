@@ -175,8 +175,8 @@ export class Actions {
     }
     store.patch({ selectedDeviceId: deviceId });
     fitPreset(store);
-    // Only a choice that was made in the settings before is kept there; a UUID in a shared workspace file helps nobody.
-    if (settings.current.device.setIn === 'user' || settings.current.device.setIn === 'default') return;
+    // A setting that names a device follows the choice; where there is none, a UUID in a shared file would help nobody.
+    if (settings.current.device.setIn === 'default') return;
     await settings.write('device', deviceId);
   }
 

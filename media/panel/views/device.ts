@@ -106,7 +106,7 @@ function notProbed({ model, send }: ViewContext): View {
     ${
       model.trustNotice === null
         ? button('Probe this machine', () => send({ type: 'probe' }), 'primary')
-        : button('Manage trust …', () => send({ type: 'manageTrust' }))
+        : html`<p>It waits until this folder is trusted.</p>`
     }
   </div>`;
 }
