@@ -11,6 +11,7 @@ import { applyEnvironment } from './catalog/envVars';
 import { backendRow } from './catalog/registry';
 import { NEWEST_RELEASE, resolveRelease } from './catalog/releases';
 import { installedVllmVersion, libraryAvailability, type EnvironmentFacts } from './environment';
+import { withEnvironment } from './environmentFindings';
 import type { Evaluation, MatrixCell } from './evaluation';
 import { NOTHING_WRITTEN, placedFindings, withServeFile } from './findingsServe';
 import { flagEffect } from './flashAttnFlag';
@@ -112,7 +113,10 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     availability: request.availability,
   });
   const answer = (evaluation: Evaluation, useSystemFlashAttn: boolean): RuleAnswer => ({
-    evaluation: { ...evaluation, findings: withServeFile(evaluation.findings, vllmVersion, written) },
+    evaluation: {
+      ...evaluation,
+      findings: withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
+    },
     ...withBundled(
       concernedRows(declaredMatrix(matrixRequest(useSystemFlashAttn)), vllmVersion, form.op === 'mlaDecode'),
       form,

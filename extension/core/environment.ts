@@ -162,7 +162,7 @@ export interface EnvironmentTrap {
     | 'rotaryImportBreaks'
     /** The same distribution is installed more than once. */
     | 'duplicateDist'
-    /** A requirement of an installed distribution is not met. */
+    /** Requirements of an installed distribution are not met. */
     | 'requirementConflict'
     /** flashinfer-cubin and flashinfer-python differ in version. */
     | 'cubinVersionDiffers'
@@ -208,15 +208,12 @@ export function environmentTraps(facts: EnvironmentFacts): readonly EnvironmentT
       detail: `${cubin} with flashinfer-python ${flashinfer}`,
     });
   }
-  for (const conflict of facts.conflicts) {
-    traps.push({
-      code: 'requirementConflict',
-      subject: `${conflict.by}: ${conflict.requirement}`,
-      detail:
-        conflict.installed === null
-          ? `${conflict.name} is missing`
-          : `${conflict.name} ${conflict.installed} is installed`,
-    });
+  for (const by of new Set(facts.conflicts.map((conflict) => conflict.by))) {
+    const detail = facts.conflicts
+      .filter((conflict) => conflict.by === by)
+      .map(({ requirement, installed }) => `${requirement} (${installed ?? 'missing'})`)
+      .join(', ');
+    traps.push({ code: 'requirementConflict', subject: by, detail });
   }
   for (const [name, dist] of Object.entries(facts.dists)) {
     for (const other of dist.others) {

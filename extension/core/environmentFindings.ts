@@ -57,8 +57,8 @@ const TRAP_TEXTS: Readonly<Record<EnvironmentTrap['code'], (trap: EnvironmentTra
   }),
   requirementConflict: ({ subject, detail }) => ({
     severity: 'warning',
-    title: `A requirement is not met: ${subject}`,
-    detail: `${detail}. Install a version that fits, or reinstall what asks for it.`,
+    title: `What ${subject} requires is not installed as it should be`,
+    detail: `Required, with what is there in brackets: ${detail}. Reinstall ${subject}, or change what does not fit.`,
   }),
   duplicateDist: ({ subject, detail }) => ({
     severity: 'info',
@@ -184,4 +184,20 @@ export function environmentFindings(facts: EnvironmentFacts): readonly Finding[]
     };
   });
   return [...environmentTraps(facts).map(trapFinding), ...differences];
+}
+
+/** Declared findings that inspection of the same release answers better, when it found anything at all. */
+const INSPECTED_INSTEAD: ReadonlySet<string> = new Set(['flash-attn-4-breaks-rotary']);
+
+/** Findings of the rules together with those of the environment; nothing is said twice. */
+export function withEnvironment(
+  findings: readonly Finding[],
+  facts: EnvironmentFacts | null,
+  vllmVersion: string,
+): readonly Finding[] {
+  if (facts === null) return findings;
+  // Another release than the installed one was asked about: what its files would do is only declared.
+  const isInstalled = installedVllmVersion(facts) === vllmVersion;
+  const kept = isInstalled ? findings.filter((finding) => !INSPECTED_INSTEAD.has(finding.code)) : findings;
+  return [...environmentFindings(facts), ...kept];
 }

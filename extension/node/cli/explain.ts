@@ -5,7 +5,6 @@ import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting }
 import { NEWEST_RELEASE } from '../../core/catalog/releases';
 import { askedVersion, deriveAnswer } from '../../core/derive';
 import type { EnvironmentFacts } from '../../core/environment';
-import { environmentFindings } from '../../core/environmentFindings';
 import { DiagError } from '../../core/errors';
 import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
 import { smFamily } from '../../core/facts';
@@ -97,7 +96,6 @@ cannot be read, 2 usage`,
     const findings = [
       ...answer.evaluation.findings,
       ...(serve?.findings ?? []),
-      ...(environment === null ? [] : environmentFindings(environment)),
       // Asked for the difference, they are part of the answer, printed with it, and no reason to fail.
       ...(which === 'on' ? derived.flagFindings : []),
     ];

@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import * as v from 'valibot';
 import type { EnvironmentFacts } from '../../../extension/core/environment';
 import { environmentFactsSchema } from '../../../extension/core/environment';
-import { catalogDifferences, environmentFindings } from '../../../extension/core/environmentFindings';
+import { catalogDifferences, environmentFindings, withEnvironment } from '../../../extension/core/environmentFindings';
+import type { Finding } from '../../../extension/core/verdict';
 
 /** What the probe said about a released wheel, paths replaced. */
 function recorded(version: string): EnvironmentFacts {
@@ -92,4 +93,15 @@ test('each trap becomes a finding that ends with a step to take', () => {
   );
   for (const finding of findings) assert.match(finding.detail, /\.$/);
   assert.equal(new Set(findings.map((finding) => finding.id)).size, findings.length);
+});
+
+test('what inspection answers is not said again by the rules, unless another release is asked about', () => {
+  const facts = recorded('0.19.1');
+  const declared = {
+    ...environmentFindings({ ...facts, conflicts: [] })[0],
+    code: 'flash-attn-4-breaks-rotary',
+  } as Finding;
+  assert.deepEqual(withEnvironment([declared], facts, '0.19.1'), []);
+  assert.deepEqual(withEnvironment([declared], facts, '0.20.0'), [declared]);
+  assert.deepEqual(withEnvironment([declared], null, '0.19.1'), [declared]);
 });
