@@ -84,7 +84,7 @@ describe('known models', () => {
     ['0.33.0', A, DEEPSEEK_V32, {}, 'none'],
   ];
   for (const [version, capability, model, serve, expected] of rows) {
-    const settings = Object.entries(serve).map(([key, value]) => ` ${key}=${String(value)}`);
+    const settings = Object.entries(serve).map(([key, value]) => ` ${key}=${JSON.stringify(value)}`);
     it(`${version} on ${capability.join('.')}: ${model.modelType ?? ''}${settings.join('')} → ${expected}`, () => {
       assert.equal(chosen(version, capability, model, serve), expected);
     });
