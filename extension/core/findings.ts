@@ -44,6 +44,9 @@ interface Draft {
   readonly fixes?: readonly Fix[];
 }
 
+/** A text of vLLM's as a sentence among others. */
+const ended = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+
 const copyFix = (id: string, title: string): Fix => ({ id, title, kind: 'copy' });
 
 function explicitRefused({ selections, prepared }: FindingInput): readonly Draft[] {
@@ -64,7 +67,7 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
         title: selection.explicit
           ? `vLLM ${release} refuses the chosen backend for ${selection.layerGroup}`
           : `vLLM ${release} finds no backend for ${selection.layerGroup}`,
-        detail: `Start-up stops with: ${selection.error} ${selection.explicit ? 'Remove the backend setting or choose a backend that takes this layer.' : 'Change the setting that every backend refuses.'}`,
+        detail: `Start-up stops with: ${ended(selection.error)} ${selection.explicit ? 'Remove the backend setting or choose a backend that takes this layer.' : 'Change the setting that every backend refuses.'}`,
         source: { where: `vllm ${release} platforms/cuda.py`, ruleId: 'ERR' },
         ...(selection.explicit ? { fixes: [copyFix('remove-backend', 'Remove the backend setting')] } : {}),
       },
@@ -90,7 +93,7 @@ function contradictions({ selections, verdicts, prepared }: FindingInput): reado
         severity: 'error',
         about: selection.layerGroup,
         title: `${selection.backend} is selected for ${selection.layerGroup}, but likely fails`,
-        detail: `vLLM ${prepared.release} passes this layer and the kernel then refuses it: ${reason.text} Choose another backend or release.`,
+        detail: `vLLM ${prepared.release} passes this layer and the kernel then refuses it: ${ended(reason.text)} Choose another backend or release.`,
         source: reason.source,
       },
     ];

@@ -88,8 +88,6 @@ export interface BackendRow {
   readonly dcp?: Steps<Rule>;
   readonly adaptiveVerification?: Steps<Rule>;
   readonly combination?: Steps<CombinationRule>;
-  /** Selected by the model's own code, so its rules are not in the catalog; every answer is unknown. */
-  readonly modelDriven?: boolean;
 }
 
 /** All four attention types. */

@@ -160,11 +160,6 @@ export function backendRow(release: Release, name: string): BackendRow | undefin
   return ROWS.find((row) => row.id === name && within(release, row.since, row.until));
 }
 
-/** All catalogued backends of a release. */
-export function backendRows(release: Release): readonly BackendRow[] {
-  return ROWS.filter((row) => within(release, row.since, row.until));
-}
-
 /** Where a backend's rules of a release are written. */
 export function backendSource(release: Release, row: BackendRow): string {
   return `vllm ${release} ${row.file}`;
