@@ -69,15 +69,14 @@ __device__ __forceinline__ void streamBlocks(const TensorMap& map, const KvSourc
 
 /**
  * Zeroes rows `firstRow` … `rows` - 1 of a V stage in shared memory: beyond the sequence there may be NaN, and 0 * NaN is
- * NaN. All 128 threads of a warpgroup; several warpgroups may do it to the same stage, they write the same zeros.
+ * NaN. `threads` consumer threads share the work, this one being number `thread`, and meet at the named barrier.
  */
-__device__ __forceinline__ void zeroRows(u32 stage, int chunks, int firstRow, int rows, u32 barrierId) {
-  const int thread = threadIdx.x % 128;
+__device__ __forceinline__ void zeroRows(u32 stage, int chunks, int firstRow, int rows, int thread, int threads, u32 barrierId) {
   for (int c = 0; c < chunks; ++c)
-    for (int i = max(firstRow, 0) * 8 + thread; i < rows * 8; i += 128)
+    for (int i = max(firstRow, 0) * 8 + thread; i < rows * 8; i += threads)
       sharedStore16(stage + c * rows * 128 + i * 16, make_uint4(0, 0, 0, 0));
   fenceProxyAsync();
-  namedBarrierSync(barrierId, 128);
+  namedBarrierSync(barrierId, threads);
 }
 
 }  // namespace sm90

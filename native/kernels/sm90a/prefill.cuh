@@ -81,7 +81,7 @@ struct Prefill {
     const TileQueue<Plan::TileSlots> queue = tileQueue();
     for (int s = 0; s < Plan::TileSlots; ++s) {
       mbarrierInit(queue.full + 8 * s, 1);
-      mbarrierInit(queue.empty + 8 * s, 4 * Plan::Groups + 2);  // consumer warps and the two streaming warps
+      mbarrierInit(queue.empty + 8 * s, 32 * (4 * Plan::Groups + 2));  // consumer warps and the two streaming warps
     }
     fenceMbarrierInit();
   }
@@ -179,7 +179,8 @@ struct Prefill {
         int j = blocks - 1;
         if (blocks * BlockN > keys) {
           mbarrierWait(vFull(v.stage()), v.parity());
-          zeroRows(shared + Plan::VOffset + v.stage() * Plan::VStage, Plan::ChunksV, keys - j * BlockN, BlockN, 8 + group);
+          zeroRows(shared + Plan::VOffset + v.stage() * Plan::VStage, Plan::ChunksV, keys - j * BlockN, BlockN,
+                   threadIdx.x - 128, 128 * Plan::Groups, 7);
         }
         if constexpr (Plan::Overlap) {
           mbarrierWait(kFull(k.stage()), k.parity());

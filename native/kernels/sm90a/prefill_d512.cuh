@@ -64,13 +64,13 @@ struct PrefillD512 {
         mbarrierInit(vEmpty(side) + 8 * i, 4);
       }
     for (int i = 0; i < PSlots; ++i) {
-      mbarrierInit(pFull() + 8 * i, 4);
-      mbarrierInit(pEmpty() + 8 * i, 4);
+      mbarrierInit(pFull() + 8 * i, 128);
+      mbarrierInit(pEmpty() + 8 * i, 128);
     }
     const TileQueue<TileSlots> queue = tileQueue();
     for (int i = 0; i < TileSlots; ++i) {
       mbarrierInit(queue.full + 8 * i, 1);
-      mbarrierInit(queue.empty + 8 * i, 8 + 3);  // consumer warps and the three streaming warps
+      mbarrierInit(queue.empty + 8 * i, 32 * (8 + 3));  // consumer warps and the three streaming warps
     }
     fenceMbarrierInit();
   }
@@ -143,7 +143,8 @@ struct PrefillD512 {
   __device__ __forceinline__ void zeroTail(int side, u32 phase, int validRows) const {
     for (int piece = 0; piece < VPieces; ++piece) {
       mbarrierWait(vFull(side) + 8 * piece, phase);
-      zeroRows(shared + VOffset + (side * VPieces + piece) * VPiece, 4, validRows - piece * VRows, VRows, 8 + side);
+      zeroRows(shared + VOffset + (side * VPieces + piece) * VPiece, 4, validRows - piece * VRows, VRows, threadIdx.x % 128, 128,
+               8 + side);
     }
   }
 
@@ -174,7 +175,7 @@ struct PrefillD512 {
         sharedStoreFloat(factors + 4 * (warp * 16 + lane / 4 + 8), factor[1]);
       }
       if (lane == 0) sharedStoreFloat(factors + 256 + 4 * warp, scale ? 1.f : 0.f);
-      release(pFull() + 8 * slot.stage());
+      mbarrierArrive(pFull() + 8 * slot.stage());
       slot.advance();
     };
     while (queue.receive(tile)) {
@@ -294,11 +295,11 @@ struct PrefillD512 {
         pinRegisters(o);
         __syncwarp();
         if (lane < VPieces) mbarrierArrive(vEmpty(1) + 8 * lane);
-        if (lane == 0) mbarrierArrive(pEmpty() + 8 * slot.stage());
+        mbarrierArrive(pEmpty() + 8 * slot.stage());
         slot.advance();
       }
       receiveFactors();
-      release(pEmpty() + 8 * slot.stage());
+      mbarrierArrive(pEmpty() + 8 * slot.stage());
       slot.advance();
       const int warpRow = tile.qBlock * BlockM + warp * 16;
       // The final factors came from all four left warps after their last use of Q: its memory is free for O.

@@ -70,7 +70,7 @@ __device__ __forceinline__ int keyBlocks(const PrefillParams& params, const Tile
   return visible <= 0 ? 0 : (visible + BlockN - 1) / BlockN;
 }
 
-/** Ring of announced tiles in shared memory: `Slots` times 16 bytes and a full and an empty barrier each. */
+/** Ring of announced tiles in shared memory: `Slots` times 16 bytes and a full and an empty barrier each (all readers arrive). */
 template <int Slots>
 struct TileQueue {
   u32 full, empty, slots;
@@ -86,8 +86,7 @@ struct TileQueue {
   __device__ __forceinline__ bool receive(Tile& tile) {
     mbarrierWait(full + 8 * position.stage(), position.parity());
     const uint4 work = sharedLoad16(slots + 16 * position.stage());
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrierArrive(empty + 8 * position.stage());
+    mbarrierArrive(empty + 8 * position.stage());
     position.advance();
     tile = {static_cast<int>(work.x), static_cast<int>(work.y), static_cast<int>(work.z)};
     return work.w != 0;
