@@ -3,8 +3,7 @@
  * manifest.json, in native/build/kernels.
  *
  * usage: node native/kernels/build.mjs [--out DIR] [--fault mask|page|rescale] [--jobs N] [--verbose]
- *        node native/kernels/build.mjs --sources DIR | --print-hash
- *        node native/kernels/build.mjs --print-hash    the hash a build would have; builds and fetches nothing
+ *        node native/kernels/build.mjs --sources DIR
  *
  * The compiler is NVRTC + ptxas from two pinned PyPI wheels (requirements.txt), fetched once into the user's cache folder.
  * Every unit is cached by the hash of its sources, flags and compiler. `--fault` builds deliberately broken kernels that
@@ -17,7 +16,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,7 +33,6 @@ const PTXAS_FLAGS = ['-v', '-O3'];
 /** Oldest driver API version per image: SASS of 12.x loads on any 12.x driver that knows the GPU, PTX 8.7 needs 12.8. */
 const MIN_DRIVER = { sm_80: 12000, sm_90: 12000, sm_90a: 12000, sm_120: 12080, ptx: 12080 };
 const PORTABLE_TARGETS = ['sm_80', 'sm_90', 'sm_120', 'ptx'];
-const SOURCE_FOLDERS = ['common', 'portable', 'sm90a', 'support'];
 const FAULTS = ['mask', 'page', 'rescale'];
 
 class BuildError extends Error {
@@ -52,7 +50,6 @@ function parseOptions() {
         out: { type: 'string' },
         fault: { type: 'string' },
         sources: { type: 'string' },
-        'print-hash': { type: 'boolean', default: false },
         jobs: { type: 'string', default: '2' },
         verbose: { type: 'boolean', default: false },
         'print-hash': { type: 'boolean', default: false },
@@ -206,22 +203,27 @@ function listUnits() {
       kernels: entries,
     });
   }
+  units.push({
+    group: 'ceiling_wgmma',
+    target: 'sm_90a',
+    frontEnd: HOPPER,
+    source: '#include "sm90a/ceiling.cu"\n',
+    kernels: ['attn_wgmma_loop'],
+  });
   return [...units, ...hopperUnits()];
 }
 
-function sourcesHash() {
-  const hash = createHash('sha256');
-  for (const folder of SOURCE_FOLDERS) {
-    for (const file of readdirSync(join(KERNELS, folder))
-      .filter((name) => /\.(cuh?|h)$/.test(name))
-      .sort()) {
-      hash
-        .update(`${folder}/${file}\0`)
-        .update(readFileSync(join(KERNELS, folder, file)))
-        .update('\0');
-    }
+/** The text of a translation unit with the text of everything it includes, each file once: what its image depends on. */
+function expandSource(text, folder, seen = new Set()) {
+  const parts = [text];
+  for (const [, name] of text.matchAll(/^#include "([^"]+)"/gm)) {
+    const file = [join(folder, name), join(KERNELS, name)].find((path) => existsSync(path));
+    if (!file) throw new BuildError(`${name} is included but not there`);
+    if (seen.has(file)) continue;
+    seen.add(file);
+    parts.push(name, expandSource(readFileSync(file, 'utf8'), dirname(file), seen));
   }
-  return hash.digest('hex');
+  return parts.join('\0');
 }
 
 /** Runs a program, feeds it `input`, resolves with its output or rejects with it. */
@@ -303,10 +305,12 @@ async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
 /** Everything a build depends on: units, their cache keys, flags and the hash over all of it. */
 function planBuild(fault) {
   const flags = [...NVRTC_FLAGS, ...(fault ? [`-DATTN_FAULT_${fault.toUpperCase()}`] : [])];
-  const sources = sourcesHash();
   const units = listUnits();
   const keys = units.map((unit) =>
-    sha256(sources, unit.source, unit.target, unit.frontEnd, ...flags, ...PTXAS_FLAGS, COMPILER).slice(0, 32),
+    sha256(expandSource(unit.source, KERNELS), unit.target, unit.frontEnd, ...flags, ...PTXAS_FLAGS, COMPILER).slice(
+      0,
+      32,
+    ),
   );
   return { flags, units, keys, hash: sha256(...keys) };
 }
@@ -329,6 +333,7 @@ async function build(options) {
   const ptxOfSource = new Map();
   const results = new Array(units.length);
   let next = 0;
+  /** @type {Error | null} */
   let failure = null;
   const worker = async () => {
     while (next < units.length && !failure) {
@@ -337,7 +342,7 @@ async function build(options) {
         results[i] = await compileUnit(units[i], keys[i], compiler, flags, cache, ptxOfSource);
         if (options.verbose) console.log(units[i].group, units[i].target, JSON.stringify(results[i].registers));
       } catch (error) {
-        failure ??= error;
+        failure ??= error instanceof Error ? error : new Error(String(error));
       }
     }
   };
@@ -345,7 +350,7 @@ async function build(options) {
   for (const path of await Promise.allSettled(ptxOfSource.values())) {
     if (path.status === 'fulfilled') rmSync(path.value, { force: true });
   }
-  if (failure) throw failure;
+  if (failure instanceof Error) throw failure;
 
   const temporary = `${options.out}.${process.pid}`;
   rmSync(temporary, { recursive: true, force: true });

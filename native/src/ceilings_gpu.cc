@@ -13,10 +13,19 @@ constexpr size_t kSmallestStreamBytes = size_t{256} << 20;
 constexpr double kWarmupMs = 100.0;
 constexpr int kBatches = 10;
 constexpr double kBatchMs = 5.0;
-/// attn_mma_loop: operations per round and warp.
-constexpr double kFlopsPerRound = 16.0 * 4096.0;
+/// Tensor-core issue loops, the widest instruction of an image.
+struct TensorLoop {
+  const char* group;
+  const char* kernel;
+  const char* instruction;
+  double flops_per_block_round;
+  unsigned blocks_per_sm;
+};
+/// 8 warps of 16 mma.m16n8k16; 2 warpgroups of 8 wgmma.m64n256k16.
+constexpr TensorLoop kMmaLoop = {"support", "attn_mma_loop", "mma.sync.m16n8k16 bf16", 8.0 * 16 * 4096, 2};
+constexpr TensorLoop kWgmmaLoop = {"ceiling_wgmma", "attn_wgmma_loop", "wgmma.m64n256k16 bf16", 2.0 * 8 * 524288, 1};
 constexpr int kMmaRounds = 4096;
-constexpr unsigned kMmaThreads = 256;
+constexpr unsigned kLoopThreads = 256;
 
 /// Milliseconds per call of `launch`, the best decile of batches: a ceiling is what can be reached. Negative = failed.
 double BestMs(GpuDevice& device, const CancelFlag& cancel, const std::function<Status()>& launch, Status* problem) {
@@ -61,8 +70,9 @@ Ceilings MeasureGpuCeilings(GpuDevice& device, const RunOptions& options, const 
   Ceilings ceilings;
   const LoadedKernel read = device.Load("support", "attn_read_stream", 0);
   const LoadedKernel copy = device.Load("support", "attn_copy_stream", 0);
-  const LoadedKernel mma = device.Load("support", "attn_mma_loop", 0);
-  for (const LoadedKernel* kernel : {&read, &copy, &mma}) {
+  const TensorLoop& loop = device.limits().target == "sm_90a" ? kWgmmaLoop : kMmaLoop;
+  const LoadedKernel tensor = device.Load(loop.group, loop.kernel, 0);
+  for (const LoadedKernel* kernel : {&read, &copy, &tensor}) {
     if (!kernel->status.ok()) {
       *problem = kernel->status;
       return ceilings;
@@ -105,14 +115,16 @@ Ceilings MeasureGpuCeilings(GpuDevice& device, const RunOptions& options, const 
   ceilings.copy_tbps = 2.0 * static_cast<double>(bytes) / copy_ms * 1e-9;
 
   int rounds = kMmaRounds;
-  void* mma_arguments[] = {&rounds, &nowhere};
-  const unsigned mma_blocks = static_cast<unsigned>(device.sm_count()) * 2;
-  const auto launch_mma = [&] { return device.Launch(mma.function, mma_blocks, 1, 1, kMmaThreads, 0, mma_arguments); };
-  const double mma_ms = BestMs(device, cancel, launch_mma, problem);
-  if (mma_ms < 0) return ceilings;
-  ceilings.tensor_core_tflops = kFlopsPerRound * rounds * mma_blocks * (kMmaThreads / 32) / mma_ms * 1e-9;
-  ceilings.tensor_core_instruction = "mma.sync.m16n8k16 bf16";
-  for (int i = 0; i < 4; ++i) launch_mma();
+  void* loop_arguments[] = {&rounds, &nowhere};
+  const unsigned loop_blocks = static_cast<unsigned>(device.sm_count()) * loop.blocks_per_sm;
+  const auto launch_loop = [&] {
+    return device.Launch(tensor.function, loop_blocks, 1, 1, kLoopThreads, 0, loop_arguments);
+  };
+  const double loop_ms = BestMs(device, cancel, launch_loop, problem);
+  if (loop_ms < 0) return ceilings;
+  ceilings.tensor_core_tflops = loop.flops_per_block_round * rounds * loop_blocks / loop_ms * 1e-9;
+  ceilings.tensor_core_instruction = loop.instruction;
+  for (int i = 0; i < 4; ++i) launch_loop();
   ceilings.sm_clock_mhz = device.ProbeClockMHz();
   return ceilings;
 }
