@@ -42,6 +42,11 @@ export function expandForm(form: RequestForm): AttentionCase[] {
   return cases;
 }
 
+/** The cases of several forms, each once: presets overlap (contiguous decode is part of a paged sweep too). */
+export function expandForms(forms: readonly RequestForm[]): AttentionCase[] {
+  return [...new Map(forms.flatMap(expandForm).map((each) => [JSON.stringify(each), each])).values()];
+}
+
 /** A case in one line, for logs and tables: `prefill bf16 d128 32/8 heads, batch 1, q 16k, kv 16k, causal, page 16`. */
 export function describeCase(attentionCase: AttentionCase): string {
   const dim =

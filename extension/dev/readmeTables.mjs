@@ -1,6 +1,11 @@
 /**
  * Writes the README's measurements from the committed reports, so that no figure in it was typed by hand.
  *
+ * To measure anew, on an H200 with nothing else on it:
+ *   attn-diag run --preset prefill-head-sizes,prefill-full,decode-head-sizes,paged-decode,paged-prefill \
+ *     --json test/fixtures/reports/h200-run.json
+ *   attn-diag selftest --json test/fixtures/reports/h200-selftest.json
+ *
  * `node extension/dev/readmeTables.mjs` rewrites what is between the markers; `--check` only tells (exit code 1) whether it
  * would. A unit test does the same check, and compares the reports' kernel hash with the sources.
  */

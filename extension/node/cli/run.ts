@@ -1,5 +1,5 @@
 /** `attn-diag run`: the bundled kernels on a preset or on a shape given by hand. */
-import { expandForm } from '../../core/caseGrid';
+import { expandForm, expandForms } from '../../core/caseGrid';
 import { findPreset, PRESETS, type Preset } from '../../core/presets';
 import type { RequestForm } from '../../core/requestForm';
 import { textTable } from '../../core/format';
@@ -86,7 +86,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       device: values.cpu ? 'cpu' : (values.device ?? null),
       busyOk: values['busy-ok'],
       cases: (device) =>
-        presets.flatMap((preset) => expandForm({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change })),
+        expandForms(presets.map((preset) => ({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }))),
       options,
       shown: 'all',
       target: values.json ?? null,

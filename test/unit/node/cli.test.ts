@@ -136,6 +136,13 @@ test('run: unsupported rows are answers, exit code 0; the report goes to a file,
   );
 });
 
+test('run: overlapping presets run each case once', async () => {
+  const { out } = await attnDiag(['run', '--cpu', '--preset', 'decode-head-sizes,paged-decode', '--json']);
+  const { rows } = parseReport(out, 'stdout');
+  assert.equal(rows.length, 26);
+  assert.equal(new Set(rows.map((row) => JSON.stringify(row.case))).size, rows.length);
+});
+
 test('run: a case that crashes the helper is a row and exit code 1', async () => {
   const { code, out } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], { cases: { 1: 'segv' } });
   assert.equal(code, 1);
