@@ -271,6 +271,11 @@ export function evaluate(request: EvaluateRequest): Evaluation {
     groups.map((group) => group.selection.backend),
     request.serve.blockSize,
     prepared.context,
+    {
+      mla: request.model.layerGroups.some((group) => group.mla !== null),
+      sparse: request.model.layerGroups.some((group) => group.mla !== null && group.mla.indexTopk !== null),
+      configured: prepared.backend,
+    },
   );
   const selections: GroupSelection[] = groups.map(({ selection }) => ({
     ...selection,

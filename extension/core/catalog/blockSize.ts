@@ -55,28 +55,39 @@ function commonBlockSize(rows: readonly BackendRow[], context: SelectorContext):
   return candidates.find((tokens) => rows.every((row) => takesBlockSize(row, tokens, context))) ?? null;
 }
 
-/** Sizes forced for MLA backends up to 0.17.1. */
-function legacyBlockSize(backends: readonly string[], user: number | null, context: SelectorContext): number {
+/** Whether the model's layers use latent attention, and which kind; only sizes up to 0.17.1 depend on it. */
+export interface BlockSizeModel {
+  readonly mla: boolean;
+  readonly sparse: boolean;
+  /** Backend as configured, the release's own rewrites included; `null` = automatic. */
+  readonly configured: string | null;
+}
+
+/**
+ * Sizes up to 0.17.1: `check_and_update_config` forces one for MLA by what is configured, before anything is selected,
+ * so an automatic choice gets FlashMLA's size wherever dense FlashMLA runs, whatever wins later.
+ */
+function legacyBlockSize(model: BlockSizeModel, user: number | null, context: SelectorContext): number {
+  const { release, capability } = context;
   const size = user ?? DEFAULT_BLOCK_SIZE;
-  const first = backends[0] ?? '';
-  const dense = context.capability[0] === 9 && context.libraries.flashmla;
-  // Without an explicit choice the platform forces FlashMLA's size where FlashMLA can run, whatever wins later.
-  if ((first === 'FLASHMLA' || first === 'FLASH_ATTN_MLA') && dense && size % 64 !== 0) {
-    return 64;
+  if (!model.mla) {
+    return size;
   }
-  if (first === 'CUTLASS_MLA' && size % 128 !== 0) {
-    return 128;
+  const cutlassByDefault = within(release, '0.15.0') && capability[0] === 10 && !model.sparse;
+  const backend = model.configured ?? (cutlassByDefault ? 'CUTLASS_MLA' : 'FLASHMLA');
+  const dense = capability[0] === 9 && context.libraries.flashmla;
+  const forced =
+    (backend === 'FLASHMLA' && dense && size % 64 !== 0) ||
+    (backend === 'FLASHINFER_MLA' && size !== 32 && size % 64 !== 0)
+      ? 64
+      : backend === 'CUTLASS_MLA' && size % 128 !== 0
+        ? 128
+        : size;
+  if (!model.sparse) {
+    return forced;
   }
-  if (first === 'FLASHINFER_MLA' && size !== 32 && size % 64 !== 0) {
-    return 64;
-  }
-  if (first === 'FLASHMLA_SPARSE' && size !== 64) {
-    return 64;
-  }
-  if (first === 'FLASHINFER_MLA_SPARSE' && size !== 32 && size !== 64) {
-    return 64;
-  }
-  return size;
+  const keeps32 = within(release, '0.17.0') && backend === 'FLASHINFER_MLA_SPARSE' && forced === 32;
+  return keeps32 ? 32 : 64;
 }
 
 /**
@@ -87,6 +98,7 @@ export function chooseBlockSize(
   backends: readonly (string | null)[],
   user: number | null,
   context: SelectorContext,
+  model: BlockSizeModel,
 ): BlockSizeChoice {
   const { release } = context;
   const file = within(release, '0.18.0') ? 'platforms/interface.py' : 'platforms/cuda.py';
@@ -100,7 +112,7 @@ export function chooseBlockSize(
     return none('the Mamba state of a hybrid model can raise the block size');
   }
   if (!within(release, '0.18.0')) {
-    return { tokens: legacyBlockSize(named, user, context), reason: null, error: null, source };
+    return { tokens: legacyBlockSize(model, user, context), reason: null, error: null, source };
   }
   if (user !== null) {
     return { tokens: user, reason: null, error: null, source };

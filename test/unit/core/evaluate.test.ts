@@ -139,6 +139,11 @@ describe('block size', () => {
     assert.deepEqual(blocks('0.33.0', H, LLAMA, { blockSize: 64 }), [64]);
     assert.deepEqual(blocks('0.31.0', H, GEMMA4_TEXT, { kvCacheDtype: 'fp8' }), [64, 64]);
     assert.deepEqual(blocks('0.17.1', H, DEEPSEEK_V3), [64]);
+    assert.deepEqual(blocks('0.17.1', H, DEEPSEEK_V3, { backend: 'TRITON_MLA' }), [16]);
+    assert.deepEqual(blocks('0.14.1', B, DEEPSEEK_V3), [128]);
+    assert.deepEqual(blocks('0.15.0', B, DEEPSEEK_V3), [64]);
+    assert.deepEqual(blocks('0.17.1', A, DEEPSEEK_V3), [16]);
+    assert.deepEqual(blocks('0.16.0', H, DEEPSEEK_V32, { blockSize: 128 }), [64]);
   });
   it('that keeps a better backend out is a finding', () => {
     const { selections, findings } = evaluate(ask('0.33.0', B, LLAMA, { blockSize: 24 }));
