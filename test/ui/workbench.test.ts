@@ -145,4 +145,13 @@ describe('a machine without a GPU', () => {
     await panel.getByRole('button', { name: 'Close report' }).click();
     await panel.getByText(/No GPU was found/).waitFor();
   });
+
+  it('comes back after a reload where the user was, with the last facts marked as old and nothing started', async () => {
+    await panel.getByRole('tab', { name: 'page 32' }).click();
+    await page.reload();
+    await page.locator('.statusbar-item[id*="attentionDiagnostics"]').first().waitFor({ timeout: 60_000 });
+    panel = await panelFrame(page);
+    await panel.getByText('These facts are from an earlier session.').waitFor({ timeout: 30_000 });
+    await eventually(statusText, (text) => text.includes('(stale)'));
+  });
 });
