@@ -3,7 +3,7 @@
  * manifest.json, in native/build/kernels.
  *
  * usage: node native/kernels/build.mjs [--out DIR] [--fault mask|page|rescale] [--jobs N] [--verbose]
- *        node native/kernels/build.mjs --sources DIR
+ *        node native/kernels/build.mjs --sources DIR | --print-hash
  *
  * The compiler is NVRTC + ptxas from two pinned PyPI wheels (requirements.txt), fetched once into the user's cache folder.
  * Every unit is cached by the hash of its sources, flags and compiler. `--fault` builds deliberately broken kernels that
@@ -334,9 +334,10 @@ async function build(options) {
   const results = new Array(units.length);
   let next = 0;
   /** @type {Error | null} */
-  let failure = null;
+  /** @type {Error[]} */
+  const failures = [];
   const worker = async () => {
-    while (next < units.length && !failure) {
+    while (next < units.length && failures.length === 0) {
       const i = next++;
       try {
         results[i] = await compileUnit(units[i], keys[i], compiler, flags, cache, ptxOfSource);
@@ -350,7 +351,7 @@ async function build(options) {
   for (const path of await Promise.allSettled(ptxOfSource.values())) {
     if (path.status === 'fulfilled') rmSync(path.value, { force: true });
   }
-  if (failure instanceof Error) throw failure;
+  if (failures.length > 0) throw failures[0];
 
   const temporary = `${options.out}.${process.pid}`;
   rmSync(temporary, { recursive: true, force: true });
