@@ -28,7 +28,7 @@ export function checkAddon(capabilities: Capabilities, addonPaths: readonly stri
   return {
     ...capabilities,
     measureBlocked: vscode.l10n.t(
-      'This package has no native helper, so nothing can be measured. Install the linux-x64 package, or build it with "npm start"; declared and report views work.',
+      'This package has no native helper, so nothing can be measured. Install the linux-x64 package, or build it with npm start; declared and report views work.',
     ),
   };
 }
