@@ -343,7 +343,7 @@ async function build(options) {
         results[i] = await compileUnit(units[i], keys[i], compiler, flags, cache, ptxOfSource);
         if (options.verbose) console.log(units[i].group, units[i].target, JSON.stringify(results[i].registers));
       } catch (error) {
-        failure ??= error instanceof Error ? error : new Error(String(error));
+        failures.push(error instanceof Error ? error : new Error(String(error)));
       }
     }
   };
