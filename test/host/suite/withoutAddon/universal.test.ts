@@ -4,7 +4,7 @@ import * as vscode from 'vscode';
 import { activated, helperPids, SECTION, until } from '../support';
 
 describe('the package without native parts', () => {
-  it('says why nothing can be measured, and starts nothing for it', async () => {
+  it('says why nothing can be measured', async () => {
     const api = await activated();
     await vscode.commands.executeCommand(`${SECTION}.openPanel`);
     // Activation reads no disk, so this is known once the panel asks.
@@ -28,8 +28,13 @@ describe('the package without native parts', () => {
 
   it('refuses a run with that sentence instead of failing', async () => {
     const api = await activated();
+    // Opening the panel has asked a helper, which said that it has no addon; that one may still be there.
+    const before = helperPids();
     await vscode.commands.executeCommand(`${SECTION}.runKernels`);
     assert.notEqual(api.state().run.kind, 'running');
-    assert.deepEqual(helperPids(), []);
+    assert.deepEqual(
+      helperPids().filter((pid) => !before.includes(pid)),
+      [],
+    );
   });
 });
