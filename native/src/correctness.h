@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mutex>
+#include <vector>
 
 #include "reference_cpu.h"
 #include "session.h"
@@ -22,7 +23,7 @@ class ErrorMeter {
   /// @param actual_lse the device's log-sum-exp; null when it gives none
   void Add(const ReferenceRow& reference, const double* actual, const double* actual_lse);
 
-  int64_t rows() const { return rows_; }
+  int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   /// ‖actual − reference‖ / ‖reference‖; 0 when both are all zero, infinite when only the reference is.
   double RelError() const;
   double RoundingFloor() const;
@@ -33,11 +34,19 @@ class ErrorMeter {
   std::optional<Reason> Problem() const;
 
  private:
+  /// Squared norms of one row.
+  struct RowSums {
+    RowId id;
+    double error = 0.0;
+    double floor = 0.0;
+    double reference = 0.0;
+  };
+
+  /// Sums over all rows in the order of their ids, so that thread timing does not show in the last bits.
+  RowSums Totals() const;
+
   std::mutex mutex_;
-  int64_t rows_ = 0;
-  double error_sum_ = 0.0;
-  double floor_sum_ = 0.0;
-  double reference_sum_ = 0.0;
+  std::vector<RowSums> rows_;
   std::optional<double> lse_error_;
 };
 
