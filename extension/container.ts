@@ -17,6 +17,7 @@ import { OutputLogger } from './vscode/logging';
 import { ModelFile } from './vscode/modelFile';
 import { PanelController } from './vscode/panel';
 import { Probing } from './vscode/probing';
+import { QuickFixes } from './vscode/quickFixes';
 import { Running } from './vscode/running';
 import { ServeFile } from './vscode/serveFile';
 import { hasFolder, SettingsReader, type Settings } from './vscode/settings';
@@ -107,6 +108,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   );
   const statusBar = own(new StatusBar(store, settings));
   own(new FindingDiagnostics(store));
+  own(new QuickFixes(store));
   own(registerCommands(actions.commands, log));
 
   let shown = settings.current;

@@ -236,39 +236,69 @@ function editJsonString(
   return { offset: start, length: end - start, newText: quoted };
 }
 
+/** A pair and the mapping that holds it. */
+interface Entry {
+  readonly map: YAMLMap<unknown, unknown>;
+  readonly pair: YamlPair;
+}
+
+/**
+ * Removes the last entry of a chain from the top of the file to it. A mapping that would be left without entries goes with
+ * its key, because vLLM takes no empty one; comment lines in between stay.
+ */
+function removeChain(text: string, chain: readonly Entry[]): readonly ConfigTextEdit[] {
+  let top = chain.length - 1;
+  while (top > 0 && chain[top]?.map.items.length === 1) top -= 1;
+  const removed = chain.slice(top);
+  const [first] = removed;
+  const last = removed.at(-1);
+  if (first === undefined || last === undefined) return [];
+  if (first.map.flow === true) return [removeFromFlow(text, first.map, first.pair)];
+  if (removed.slice(1).some((entry) => entry.map.flow === true)) return [removeLines(text, first.pair)];
+  const keyLines = removed.slice(0, -1).map(({ pair }): ConfigTextEdit => {
+    const [keyStart] = nodeSpan(keyNode(pair));
+    const offset = startOfLine(text, keyStart);
+    return { offset, length: text.indexOf('\n', keyStart) + 1 - offset, newText: '' };
+  });
+  return [...keyLines, removeLines(text, last.pair)];
+}
+
+/** The chain of entries to a canonical setting (`attention_config.backend_per_kind.mamba`, `block_size`), `null` without. */
+function findChain(places: Places, name: string): readonly Entry[] | null {
+  const { root } = places;
+  if (root === null) return null;
+  const [option = '', ...fields] = name.split('.');
+  const dotted = `--${option.replaceAll('_', '-')}${fields.map((field) => `.${field}`).join('')}`;
+  const direct = root.items.find((pair) => canonicalOption(`--${keyOf(pair)}`) === dotted);
+  if (direct !== undefined) return [{ map: root, pair: direct }];
+  const chain: Entry[] = [];
+  let map: YAMLMap<unknown, unknown> = root;
+  for (const [depth, part] of [option, ...fields].entries()) {
+    const wanted = depth === 0 ? `--${part.replaceAll('_', '-')}` : part;
+    const pair = map.items.find((item) => (depth === 0 ? canonicalOption(`--${keyOf(item)}`) : keyOf(item)) === wanted);
+    if (pair === undefined) return null;
+    chain.push({ map, pair });
+    if (depth === fields.length) return chain;
+    if (!isMap(pair.value)) return null;
+    map = pair.value;
+  }
+  return null;
+}
+
 function removeField(
   places: Places,
   field: string,
 ): ConfigTextEdit | readonly ConfigTextEdit[] | ConfigEditRefusal | null {
-  const { text, whole, dotted, backend, root } = places;
-  if (field === 'backend' && backend !== undefined) return removeTopLevel(text, root, backend);
-  const own = dotted.find((pair) => keyOf(pair).endsWith(`.${field}`));
-  if (own !== undefined) return removeTopLevel(text, root, own);
-  if (whole === undefined) return null;
-  if (isScalar(whole.value) && typeof whole.value.value === 'string') {
-    return editJsonString(text, whole.value, { field, value: null });
+  const { text, whole, backend } = places;
+  if (whole !== undefined && isScalar(whole.value) && typeof whole.value.value === 'string') {
+    const own = findChain(places, `attention_config.${field}`);
+    return own === null ? editJsonString(text, whole.value, { field, value: null }) : removeChain(text, own);
   }
-  const map = whole.value;
-  if (!isMap(map)) return null;
-  const pair = map.items.find((item) => keyOf(item) === field);
-  if (pair === undefined) return null;
-  // Without any field the key would hold nothing, which vLLM does not take; it goes too, comment lines between stay.
-  if (map.items.length === 1) {
-    if (map.flow === true || root?.flow === true) return removeTopLevel(text, root, whole);
-    const [keyStart] = nodeSpan(keyNode(whole));
-    const keyLine = { offset: startOfLine(text, keyStart), length: 0, newText: '' };
-    const newline = text.indexOf('\n', keyStart);
-    return [{ ...keyLine, length: newline + 1 - keyLine.offset }, removeLines(text, pair)];
-  }
-  return map.flow === true ? removeFromFlow(text, map, pair) : removeLines(text, pair);
-}
-
-function removeTopLevel(
-  text: string,
-  root: YAMLMap<unknown, unknown> | null,
-  pair: YamlPair,
-): ConfigTextEdit | ConfigEditRefusal {
-  return root?.flow === true ? removeFromFlow(text, root, pair) : removeLines(text, pair);
+  const chain =
+    field === 'backend' && backend !== undefined
+      ? findChain(places, 'attention_backend')
+      : findChain(places, `attention_config.${field}`);
+  return chain === null ? null : removeChain(text, chain);
 }
 
 function setField(
@@ -366,6 +396,31 @@ export function editAttentionField(text: string, change: AttentionFieldChange, v
     return fail(
       refused('notVerified', `${change.field} cannot be changed here without touching more; change it by hand.`),
     );
+  }
+  return { ok: true, edits };
+}
+
+/**
+ * The edits that remove one setting of a vLLM YAML file by its canonical name (`block_size`,
+ * `attention_config.backend_per_kind.mamba`); none when it is not there.
+ */
+export function removeSetting(text: string, name: string): ConfigEditResult {
+  const fail = (refusal: ConfigEditRefusal): ConfigEditResult => ({ ok: false, refusal });
+  const findings: ServeFindings = { settings: [], env: [], problems: [] };
+  const source = parseYaml(new SourceFile('', text), findings);
+  const problem = findings.problems[0];
+  if (problem !== undefined) {
+    return fail(refused('documentErrors', `Line ${problem.range.startLine + 1}: ${problem.text}`));
+  }
+  const chain = findChain(findPlaces(text, source?.root ?? null), name);
+  if (chain === null) return { ok: true, edits: [] };
+  const edits = removeChain(text, chain);
+  const names = new Set([name]);
+  const before = parseServeFile('', text, 'vllmYaml');
+  const after = parseServeFile('', applyTextEdits(text, edits), 'vllmYaml');
+  const othersKept = otherSettings(before.located, names) === otherSettings(after.located, names);
+  if (!othersKept || after.located.some((setting) => setting.name === name)) {
+    return fail(refused('notVerified', `${name} cannot be removed here without touching more; change it by hand.`));
   }
   return { ok: true, edits };
 }
