@@ -8,6 +8,7 @@ import type { StatusBarModel } from './core/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
 import { HelperClient } from './node/helperClient';
 import { probeScript } from './node/pythonProbe';
+import { staticSystemFacts } from './node/systemFacts';
 import { Actions, fitPreset } from './vscode/actions';
 import { guarded, registerCommands } from './vscode/commands';
 import { Deriving } from './vscode/deriving';
@@ -72,7 +73,12 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       kernelDir: findKernelDir(rootDir),
       logger: log,
     }));
-  const probing = new Probing(store, log, context.globalState, helperClient);
+  const probing = new Probing(store, log, context.globalState, () =>
+    // Without an addon a helper could say no more than this process can read by itself.
+    store.state.capabilities.measureBlocked === null
+      ? helperClient()
+      : { probe: (level) => staticSystemFacts(level, process.env) },
+  );
   const environmentProbing = own(new EnvironmentProbing(store, settings, log, probeScript(rootDir)));
   own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);

@@ -126,7 +126,9 @@ function deviceSentences(state: AppState, facts: SystemFacts | null): readonly s
   if (state.facts.status === 'failed') sentences.push(state.facts.failure.what, state.facts.failure.next);
   if (facts === null) return sentences;
   if (!facts.devices.some((device) => device.kind === 'gpu')) {
-    sentences.push(...noGpuSentences(facts));
+    // A report's machine is not this installation's.
+    const blocked = state.report === null ? state.capabilities.measureBlocked : null;
+    sentences.push(...(blocked === null ? noGpuSentences(facts) : [blocked]));
   } else if (
     facts.devices.every((device) => device.kind === 'cpu' || device.cudaIndex === null) &&
     facts.level === 'driver'

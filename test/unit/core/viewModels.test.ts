@@ -89,6 +89,17 @@ describe('device section', () => {
     assert.equal(device.badge, null);
   });
 
+  it('says why this installation cannot measure, instead of claiming that there is no GPU', () => {
+    const facts = { ...factsOf([CPU]), loadAttempts: [] };
+    const capabilities = {
+      platform: 'darwin-arm64',
+      measureBlocked: 'Kernels run on linux-x64 only.',
+      virtualWorkspace: false,
+    };
+    const { device } = panelModel({ ...freshState(), facts: ready(facts), capabilities });
+    assert.deepEqual(device.sentences, ['Kernels run on linux-x64 only.']);
+  });
+
   it("quotes the driver's refusal", () => {
     const facts = {
       ...factsOf([CPU]),
