@@ -2,12 +2,20 @@
 import { parseReport } from './report';
 import { reportMarkdown, reportTallyMarkdown } from './reportMarkdown';
 
-/** @param reports path (as the README links it) and text of each report; self-tests become one line, the others tables */
-export function readmeSection(reports: readonly { readonly file: string; readonly text: string }[]): string {
-  const parts = reports.map(({ file, text }) => {
+/** One report of the README. */
+export interface ReadmeReport {
+  readonly title: string;
+  /** Path as the README links it. */
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Self-tests become one line, other reports tables. */
+export function readmeSection(reports: readonly ReadmeReport[]): string {
+  const parts = reports.map(({ title, file, text }) => {
     const report = parseReport(text, file);
     const body = report.command === 'selftest' ? reportTallyMarkdown(report) : reportMarkdown(report);
-    return `${body}\n\n([${file}](${file}))`;
+    return `### ${title}\n\n${body}\n\n([${file}](${file}))`;
   });
   return ['\n## Measured', ...parts].join('\n\n') + '\n\n';
 }

@@ -4,6 +4,8 @@
  * To measure anew, on an H200 with nothing else on it:
  *   attn-diag run --preset prefill-head-sizes,prefill-full,decode-head-sizes,paged-decode,paged-prefill \
  *     --json test/fixtures/reports/h200-run.json
+ *   ATTN_DIAG_TARGET=sm_90 attn-diag run --preset prefill-full,paged-prefill,paged-decode --head-dim 128,512 \
+ *     --page contiguous,16 --json test/fixtures/reports/h200-portable.json
  *   attn-diag selftest --json test/fixtures/reports/h200-selftest.json
  *
  * `node extension/dev/readmeTables.mjs` rewrites what is between the markers; `--check` only tells (exit code 1) whether it
@@ -17,7 +19,14 @@ import { build } from 'esbuild';
 import { REPO_ROOT } from './paths.mjs';
 
 /** Reports the README is made from, in its order: rows as a table, or one line for a self-test. */
-const REPORTS = ['test/fixtures/reports/h200-run.json', 'test/fixtures/reports/h200-selftest.json'];
+const REPORTS = [
+  { title: 'Hopper kernels', file: 'test/fixtures/reports/h200-run.json' },
+  {
+    title: 'The portable kernels on the same GPU, as other SM families run them',
+    file: 'test/fixtures/reports/h200-portable.json',
+  },
+  { title: 'Self-test', file: 'test/fixtures/reports/h200-selftest.json' },
+];
 const BEGIN = /<!-- tables:begin[^>]*-->/;
 const END = '<!-- tables:end -->';
 
@@ -43,18 +52,18 @@ if (next === readme) {
 
 /** @returns {Promise<string>} what stands between the markers; empty while no report is committed */
 async function section() {
-  const present = REPORTS.filter((file) => existsSync(path.join(REPO_ROOT, file)));
+  const present = REPORTS.filter(({ file }) => existsSync(path.join(REPO_ROOT, file)));
   if (present.length === 0) return '';
   const { readmeSection } = await core();
   const reports = await Promise.all(
-    present.map(async (file) => ({ file, text: await readFile(path.join(REPO_ROOT, file), 'utf8') })),
+    present.map(async ({ title, file }) => ({ title, file, text: await readFile(path.join(REPO_ROOT, file), 'utf8') })),
   );
   return readmeSection(reports);
 }
 
 /**
  * The TypeScript function that makes the section, bundled for this process.
- * @returns {Promise<{readmeSection: (reports: {file: string, text: string}[]) => string}>}
+ * @returns {Promise<{readmeSection: (reports: {title: string, file: string, text: string}[]) => string}>}
  */
 async function core() {
   const outfile = path.join(REPO_ROOT, 'node_modules', '.cache', 'readmeSection.mjs');
