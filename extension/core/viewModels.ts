@@ -1,6 +1,8 @@
 /** State → the complete snapshot that the panel shows. Pure: the same state gives the same model. */
 import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from './appState';
 import { askedVersion } from './derive';
+import { withEnvironment } from './environmentFindings';
+import { NOTHING_WRITTEN, serveFindings } from './findingsServe';
 import type { FlagNote } from './flashAttnFlag';
 import { formatPageSize } from './format';
 import { PRESETS } from './presets';
@@ -136,8 +138,16 @@ export function allFindings(state: AppState): readonly Finding[] {
   return [
     ...(serve?.findings ?? []),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
-    ...(derived === null ? [] : answerInForce(state, derived).evaluation.findings),
+    ...(derived === null ? findingsWithoutFamily(state) : answerInForce(state, derived).evaluation.findings),
   ];
+}
+
+/** What a serve file and an environment are told without an SM family to ask about. */
+function findingsWithoutFamily(state: AppState): readonly Finding[] {
+  const environment = known(state.environment);
+  const version = askedVersion(state.vllmVersion, environment);
+  const written = known(state.serve)?.written ?? NOTHING_WRITTEN;
+  return withEnvironment(serveFindings(version, written), environment, version);
 }
 
 /** Findings as listed, worst first. */
