@@ -98,6 +98,8 @@ export type RunState =
 export interface OpenedReport {
   readonly fileName: string;
   readonly report: Report;
+  /** What its rows answer; `null` = it has none. */
+  readonly form: RequestForm | null;
 }
 
 /** What this installation can do here, decided once at activation. */
@@ -197,8 +199,38 @@ export function onScreen(state: AppState): AppState {
     ...state,
     facts: report.facts === null ? IDLE : { status: 'ready', value: report.facts, stale: false },
     selectedDeviceId: report.rows[0]?.deviceId ?? null,
+    form: state.report.form ?? state.form,
     rows: report.rows,
     ceilings: Object.fromEntries(report.ceilings.map(({ deviceId, ceilings }) => [deviceId, ceilings])),
+  };
+}
+
+/** A report as it is opened. The request is the operation that most rows ran, with all its head sizes and layouts. */
+export function openedReport(fileName: string, report: Report): OpenedReport {
+  return { fileName, report, form: formOfRows(report.rows) };
+}
+
+function formOfRows(rows: readonly ResultRow[]): RequestForm | null {
+  const counts = new Map<RequestForm['op'], number>();
+  for (const { case: asked } of rows) counts.set(asked.op, (counts.get(asked.op) ?? 0) + 1);
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  const first = rows.find((row) => row.case.op === most?.[0])?.case;
+  if (first === undefined) return null;
+  const same = rows.map((row) => row.case).filter((each) => each.op === first.op && each.dtype === first.dtype);
+  const ascending = (a: number | null, b: number | null): number => (a ?? 0) - (b ?? 0);
+  const longest = (lengths: number | readonly number[]): number =>
+    typeof lengths === 'number' ? lengths : Math.max(...lengths);
+  return {
+    op: first.op,
+    dtype: first.dtype,
+    headDims: [...new Set(same.map((each) => each.headDim))].sort(ascending),
+    pageSizes: [...new Set(same.map((each) => each.pageSize))].sort(ascending),
+    qHeads: first.qHeads,
+    kvHeads: first.kvHeads,
+    batch: first.batch,
+    qLen: longest(first.qLens),
+    kvLen: longest(first.kvLens),
+    causal: first.causal,
   };
 }
 

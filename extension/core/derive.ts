@@ -50,10 +50,11 @@ const DEEPSEEK_MLA: MlaShape = {
 
 /** Picks the inputs out of a state. */
 export function deriveInputs(state: AppState): DeriveInputs {
-  const capability = askedCapability(onScreen(state));
-  const { form, model, serve, environment, vllmVersion, hasFolder } = state;
+  const shown = onScreen(state);
+  const capability = askedCapability(shown);
+  const { model, serve, environment, vllmVersion, hasFolder } = state;
   return {
-    form,
+    form: shown.form,
     model,
     serve,
     environment,

@@ -94,7 +94,7 @@ export interface ResultsSection {
 }
 
 /** Rows sent to the panel; a report holds all of them. */
-export const MAX_RESULT_ROWS = 120;
+export const MAX_RESULT_ROWS = 100;
 
 const NOTHING_MEASURED =
   'Nothing has been measured yet. Run the cases above to see which head sizes and page layouts work here, how exact and how fast.';
@@ -246,7 +246,7 @@ function resultRowView(
             `${plural(result.checkedRows, 'row')} checked`,
           ],
     hostTime: result.hostUs === null ? formatMs(null) : formatMs(result.hostUs / 1000),
-    clock: result.smClockMHz === null ? formatMs(null) : `${result.smClockMHz} MHz`,
+    clock: result.smClockMHz === null ? formatMs(null) : `${Math.round(result.smClockMHz)} MHz`,
     contended: result.contended,
     onCpu,
   };

@@ -1,7 +1,7 @@
 /** Export and open reports. Reading and writing are NODE's business; here are the dialogs and the store. */
 import path from 'node:path';
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
+import { openedReport, type AppState } from '../core/appState';
 import { compareRows } from '../core/benchStats';
 import { comparisonMarkdown } from '../core/comparisonMarkdown';
 import { DiagError } from '../core/errors';
@@ -44,7 +44,7 @@ export async function openReport(store: Store<AppState>, file: unknown): Promise
   const uri = file instanceof vscode.Uri ? file : await chooseReport(vscode.l10n.t('Open report'));
   if (uri === undefined) return false;
   const report = await readReport(uri);
-  store.patch({ report: { fileName: path.basename(uri.path), report } });
+  store.patch({ report: openedReport(path.basename(uri.path), report) });
   return true;
 }
 

@@ -103,7 +103,7 @@ function page(context: ViewContext): View {
             button('Manage trust …', () => send({ type: 'manageTrust' })),
           )
     }
-    ${deviceView(context)} ${requestView(context)} ${selectionView(context)} ${findingsView(context)}
-    ${flagView(context)} ${matrixView(context)} ${runView(context)}
+    ${deviceView(context)} ${context.model.report === null ? requestView(context) : nothing} ${selectionView(context)}
+    ${findingsView(context)} ${flagView(context)} ${matrixView(context)} ${runView(context)}
   </main>`;
 }

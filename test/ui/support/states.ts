@@ -1,5 +1,5 @@
 /** States that the panel must show well, built from real parts: the rules answer for them, nothing of the matrix is made up here. */
-import { initialState, type AppState } from '../../../extension/core/appState';
+import { initialState, openedReport, type AppState } from '../../../extension/core/appState';
 import type { AttentionCase, CaseResult, ResultRow } from '../../../extension/core/attentionCase';
 import { expandForm } from '../../../extension/core/caseGrid';
 import { deriveAnswer, deriveInputs } from '../../../extension/core/derive';
@@ -321,22 +321,19 @@ export const STATES: Readonly<Record<string, () => AppState>> = {
     const measured = measuredState();
     return evaluated({
       ...noGpuState(),
-      report: {
-        fileName: 'h200.json',
-        report: {
-          schema: 'attention-diagnostics-report/1',
-          tool: { name: 'attention-backend-diagnostics', version: '0.1.0' },
-          createdAtMs: 1_795_000_000_000,
-          command: 'run',
-          redacted: true,
-          machine: { platform: 'linux-x64', nodeVersion: '20.20.0', hostName: '<host>' },
-          facts: factsOf([H200, CPU]),
-          ceilings: Object.entries(measured.ceilings).map(([deviceId, ceilings]) => ({ deviceId, ceilings })),
-          rows: [...measured.rows],
-          explanation: null,
-          failure: null,
-        },
-      },
+      report: openedReport('h200.json', {
+        schema: 'attention-diagnostics-report/1',
+        tool: { name: 'attention-backend-diagnostics', version: '0.1.0' },
+        createdAtMs: 1_795_000_000_000,
+        command: 'run',
+        redacted: true,
+        machine: { platform: 'linux-x64', nodeVersion: '20.20.0', hostName: '<host>' },
+        facts: factsOf([H200, CPU]),
+        ceilings: Object.entries(measured.ceilings).map(([deviceId, ceilings]) => ({ deviceId, ceilings })),
+        rows: [...measured.rows],
+        explanation: null,
+        failure: null,
+      }),
     });
   },
 };

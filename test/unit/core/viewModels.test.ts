@@ -278,7 +278,9 @@ describe('report view', () => {
     assert.match(model.report?.text ?? '', /h200\.json.*redacted.*from that machine, not from this one/);
     assert.equal(model.device.badge?.label, 'SM90');
     assert.equal(model.results.rows.length, measuredState().rows.length);
-    assert.equal(verdict(model, 'FLASH_ATTN.FA2', 64, null, 'selects')?.answer, 'yes');
+    assert.deepEqual(model.matrix.headDims, [128, 256, 512, 520], 'the head sizes of its rows');
+    assert.equal(verdict(model, 'bundled', 128, 16, 'works')?.level, 'measured');
+    assert.equal(verdict(model, 'FLASH_ATTN.FA2', 128, null, 'selects')?.answer, 'yes');
   });
 });
 
