@@ -1,9 +1,9 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from './attentionCase';
-import { formatMs, formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from './format';
+import { formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from './format';
 import type { Report } from './report';
 
-/** Heading line, device and build, then one table row per measured case. Rows that are not `ok` say why in the last column. */
+/** Heading line, device and build, then one table row per case, page layouts side by side. What is not `ok` says why in its cell. */
 export function reportMarkdown(report: Report): string {
   return [summary(report), '', ...table(report.rows)].join('\n');
 }
@@ -46,35 +46,55 @@ function summary(report: Report): string {
   ].join(' · ');
 }
 
+/** Rows that differ in nothing but the page layout share a line, so that what paging costs can be read across. */
 function table(rows: readonly ResultRow[]): string[] {
-  const cells = rows.map((row): string[] => {
-    const { case: asked, result } = row;
-    const bandwidth = asked.op !== 'prefill';
-    const lens = (value: number | readonly number[]): string =>
-      typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
+  const layouts = [...new Set(rows.map((row) => row.case.pageSize))].sort((a, b) => (a ?? 0) - (b ?? 0));
+  const groups = new Map<string, ResultRow[]>();
+  for (const row of rows) {
+    const key = caseCells(row).join('|');
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  const lines = [...groups.values()].map((group): string[] => {
+    const first = group[0] as ResultRow;
+    const errors = group.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
+    const kernels = new Set(
+      group.flatMap(({ result }) => (result.kernel === null ? [] : [`\`${result.kernel.name}\``])),
+    );
     return [
-      asked.op,
-      `${asked.headDim}${asked.headDimV === asked.headDim ? '' : `/${asked.headDimV}`}`,
-      `${asked.qHeads}/${asked.kvHeads}`,
-      bandwidth
-        ? `B ${asked.batch}, kv ${lens(asked.kvLens)}`
-        : `q ${lens(asked.qLens)}, kv ${lens(asked.kvLens)}${asked.causal ? ', causal' : ''}`,
-      formatPageSize(asked.pageSize),
-      formatMs(result.gpuMs?.median ?? null),
-      bandwidth ? formatRate(result.tbps, 'TB/s') : formatRate(result.tflops, 'TFLOP/s'),
-      formatPercent(result.percentOfCeiling),
-      formatRelError(result.relError),
-      result.kernel === null ? NOT_KNOWN : `\`${result.kernel.name}\``,
-      result.status === 'ok'
-        ? result.contended
-          ? 'ok, contended'
-          : 'ok'
-        : `${result.status}: ${result.reason?.text ?? ''}`,
+      ...caseCells(first),
+      ...layouts.map((layout) => {
+        const cells = group.filter((row) => row.case.pageSize === layout).map(resultCell);
+        return cells.length === 0 ? '' : cells.join(' / ');
+      }),
+      formatRelError(errors.length === 0 ? null : Math.max(...errors)),
+      [...kernels].join(', ') || NOT_KNOWN,
     ];
   });
   return [
-    ['step', 'head', 'heads q/kv', 'lengths', 'KV', 'time', 'rate', 'of ceiling', 'rel. error', 'kernel', 'result'],
-    ['---', '---:', '---:', '---', '---', '---:', '---:', '---:', '---:', '---', '---'],
-    ...cells,
+    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), 'rel. error', 'kernel'],
+    ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), '---:', '---'],
+    ...lines,
   ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
+}
+
+/** What was asked, page layout aside. */
+function caseCells({ case: asked }: ResultRow): string[] {
+  const lens = (value: number | readonly number[]): string =>
+    typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
+  return [
+    asked.op,
+    `${asked.headDim}${asked.headDimV === asked.headDim ? '' : `/${asked.headDimV}`}`,
+    `${asked.qHeads}/${asked.kvHeads}`,
+    asked.op === 'prefill'
+      ? `q ${lens(asked.qLens)}, kv ${lens(asked.kvLens)}${asked.causal ? ', causal' : ''}`
+      : `B ${asked.batch}, kv ${lens(asked.kvLens)}`,
+  ];
+}
+
+/** Rate and share of the ceiling of a row that is `ok`; of any other why there is none. */
+function resultCell({ case: asked, result }: ResultRow): string {
+  if (result.status !== 'ok') return `${result.status}: ${result.reason?.text ?? ''}`;
+  const rate = asked.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s');
+  const share = result.percentOfCeiling === null ? '' : ` (${formatPercent(result.percentOfCeiling)})`;
+  return `${rate}${share}${result.contended ? ', contended' : ''}`;
 }

@@ -20,7 +20,7 @@ import { REPO_ROOT } from './paths.mjs';
 
 /** Reports the README is made from, in its order: rows as a table, or one line for a self-test. */
 const REPORTS = [
-  { title: 'Hopper kernels', file: 'test/fixtures/reports/h200-run.json' },
+  { title: 'The bundled kernels on an H200', file: 'test/fixtures/reports/h200-run.json' },
   {
     title: 'The portable kernels on the same GPU, as other SM families run them',
     file: 'test/fixtures/reports/h200-portable.json',

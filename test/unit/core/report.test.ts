@@ -177,15 +177,28 @@ test('comparison pairs by engine and case across devices and keeps what has no p
   );
 });
 
-test('the Markdown names device, driver, day, kernels and ceilings, and every row with its reason', () => {
-  const text = reportMarkdown(createReport(parts()));
+test('the Markdown names device, driver, day, kernels and ceilings, and puts page layouts side by side', () => {
+  const paged = row(3, timed(1, 0.01, { tflops: 480, percentOfCeiling: 73 }));
+  const text = reportMarkdown(
+    createReport(
+      parts({
+        rows: [
+          row(1, timed(1)),
+          { ...paged, case: { ...paged.case, pageSize: 16 } },
+          { ...paged, case: { ...paged.case, pageSize: 64 }, result: emptyResult('failed', 'x', `on ${GPU_ID}`) },
+          { ...paged, case: { ...paged.case, headDim: 96, headDimV: 96 } },
+        ],
+      }),
+    ),
+  );
   const [summary = '', , ...table] = text.split('\n');
   assert.match(
     summary,
     /NVIDIA H200 · driver 580\.159\.03 · 2026-11-22 · kernels `abababababab` · .*660 TFLOP\/s.*4\.50 TB\/s/,
   );
+  assert.match(table[0] ?? '', /\| contiguous \| page 16 \| page 64 \|/);
   assert.equal(table.length, 4);
   assert.equal(new Set(table.map((line) => line.split(' | ').length)).size, 1);
-  assert.match(table[2] ?? '', /500 TFLOP\/s/);
-  assert.match(table[3] ?? '', /failed: on GPU-device-1/);
+  assert.match(table[2] ?? '', /\| 500 TFLOP\/s \| 480 TFLOP\/s \(73 %\) \| failed: on GPU-device-1 \| 2\.10e-3 \|/);
+  assert.match(table[3] ?? '', /\| 96 \|.*\| 480 TFLOP\/s \(73 %\) \|  \|  \|/);
 });
