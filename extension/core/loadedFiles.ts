@@ -9,8 +9,13 @@ import type { Finding } from './verdict';
 /** Larger files are no model configuration. */
 export const MAX_MODEL_CONFIG_BYTES = 4 * 1024 * 1024;
 
-/** `models/gemma/config.json` is called `gemma`, `gemma.json` too. `path` has forward slashes. */
+/**
+ * `models/gemma/config.json` is called `gemma`, `gemma.json` too; a snapshot of the Hugging Face cache by its name there.
+ * `path` has forward slashes.
+ */
 export function modelName(path: string): string {
+  const cached = /\/models--([^/]+)\/snapshots\/[^/]+\/config\.json$/.exec(path)?.[1];
+  if (cached !== undefined) return cached.replaceAll('--', '/');
   const [file = path, folder = ''] = path.split('/').reverse();
   return file === 'config.json' && folder !== '' ? folder : file.replace(/\.json$/, '');
 }

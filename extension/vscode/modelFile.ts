@@ -7,6 +7,7 @@ import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
 import type { Logger } from '../core/logger';
 import { DEFAULT_SERVE_SETTINGS } from '../core/request';
 import { failed, IDLE, known, loading, ready, type Store } from '../core/store';
+import { listCachedModels } from '../node/modelFiles';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 import { readTextFile, resolveSettingPath, settingPath, statFile } from './workspaceFiles';
@@ -53,9 +54,15 @@ export class ModelFile {
     let uri = file instanceof vscode.Uri ? file : undefined;
     if (uri === undefined) {
       const found = await vscode.workspace.findFiles('**/config.json', '**/node_modules/**', 20);
+      const cached = await listCachedModels(process.env);
       const items = [
         { label: browse, uri: undefined },
         ...found.map((each) => ({ label: vscode.workspace.asRelativePath(each), uri: each })),
+        ...cached.map((each) => ({
+          label: each.id,
+          description: vscode.l10n.t('Hugging Face cache'),
+          uri: vscode.Uri.file(each.configPath),
+        })),
         { label: none, uri: undefined },
       ];
       const choice = await vscode.window.showQuickPick(items, {
