@@ -8,6 +8,7 @@ import type { Evaluation, MatrixCell, MatrixSubject } from './evaluation';
 import type { JudgedServe } from './findingsServe';
 import type { FlagNote } from './flashAttnFlag';
 import type { DeviceFacts, SystemFacts } from './facts';
+import type { MatrixColumn } from './matrix';
 import { findPreset } from './presets';
 import type { Report } from './report';
 import type { ModelFacts, ServeSettings } from './request';
@@ -48,6 +49,8 @@ export interface LoadedServeFile {
 /** One complete answer of the rules: the evaluation and the matrix it belongs to. */
 export interface RuleAnswer {
   readonly evaluation: Evaluation;
+  /** What each column of the matrix asks about, in order. */
+  readonly columns: readonly MatrixColumn[];
   readonly subjects: readonly MatrixSubject[];
   readonly cells: readonly MatrixCell[];
 }

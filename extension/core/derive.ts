@@ -8,7 +8,6 @@ import {
   type Setting,
 } from './appState';
 import { applyEnvironment } from './catalog/envVars';
-import { backendRow } from './catalog/registry';
 import { NEWEST_RELEASE, resolveRelease } from './catalog/releases';
 import { installedVllmVersion, libraryAvailability, type EnvironmentFacts } from './environment';
 import { withEnvironment } from './environmentFindings';
@@ -16,7 +15,7 @@ import type { Evaluation, MatrixCell } from './evaluation';
 import { NOTHING_WRITTEN, placedFindings, withServeFile } from './findingsServe';
 import { flagEffect } from './flashAttnFlag';
 import { bundledSupport } from './kernelSupport';
-import { declaredMatrix, type MatrixRequest } from './matrix';
+import { columnKinds, declaredMatrix, matrixColumns, type DeclaredMatrix, type MatrixColumn } from './matrix';
 import {
   DEFAULT_SERVE_SETTINGS,
   UNKNOWN_AVAILABILITY,
@@ -103,23 +102,23 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     availability: availabilityFor(environment, vllmVersion),
   };
   const effect = flagEffect(request);
-  const matrixRequest = (useSystemFlashAttn: boolean): MatrixRequest => ({
-    vllmVersion,
-    capability,
-    headDims: matrixHeadDims(form),
-    pageSizes: matrixPageSizes(form),
-    dtype: dtypeOf(form),
-    kvCacheDtype: serve.kvCacheDtype,
-    useSystemFlashAttn,
-    availability: request.availability,
-  });
+  const groups = known(inputs.model)?.facts.layerGroups ?? [];
+  const headDims = [...new Set([...modelHeadDims(inputs), ...form.headDims])].slice(0, MAX_HEAD_DIMS);
+  const columns = matrixColumns(headDims, groups, form.op === 'mlaDecode');
   const answer = (evaluation: Evaluation, useSystemFlashAttn: boolean): RuleAnswer => ({
     evaluation: {
       ...evaluation,
       findings: withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
     },
+    columns,
     ...withBundled(
-      concernedRows(declaredMatrix(matrixRequest(useSystemFlashAttn)), vllmVersion, form.op === 'mlaDecode'),
+      declaredMatrix({
+        request: { ...request, useSystemFlashAttn },
+        columns,
+        pageSizes: matrixPageSizes(form),
+        dtype: dtypeOf(form),
+      }),
+      columns,
       form,
       capability,
     ),
@@ -133,36 +132,37 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   };
 }
 
-/** Latent attention has backends of its own; for any other request their rows would only repeat "MLA is required". */
-function concernedRows(
-  matrix: ReturnType<typeof declaredMatrix>,
-  vllmVersion: string,
-  wantsMla: boolean,
-): Pick<RuleAnswer, 'subjects' | 'cells'> {
-  const { release } = resolveRelease(vllmVersion);
-  const subjects = matrix.subjects.filter((subject) => (backendRow(release, subject.id)?.mla ?? false) === wantsMla);
-  const ids = new Set(subjects.map((subject) => subject.id));
-  return { subjects, cells: matrix.cells.filter((cell: MatrixCell) => ids.has(cell.subject)) };
-}
-
 /** Subject id of the extension's own kernels, as in result rows. */
 export const BUNDLED_SUBJECT = 'bundled';
 
+/** The operation a column's kernels are asked for: latent attention has one of its own. */
+export function columnOp(column: MatrixColumn, form: RequestForm): RequestForm['op'] {
+  const kinds = columnKinds(column);
+  if (kinds.mla && !kinds.other) return 'mlaDecode';
+  return form.op;
+}
+
 /** The bundled kernels as the first row. vLLM never chooses them, so `selects` is not asked of them. */
 function withBundled(
-  rows: Pick<RuleAnswer, 'subjects' | 'cells'>,
+  rows: DeclaredMatrix,
+  columns: readonly MatrixColumn[],
   form: RequestForm,
   capability: readonly [number, number],
-): Pick<RuleAnswer, 'subjects' | 'cells'> {
-  const cells = matrixHeadDims(form).flatMap((headDim) =>
+): DeclaredMatrix {
+  const cells = columns.flatMap((column) =>
     matrixPageSizes(form).map((pageSize): MatrixCell => {
+      const { headDim } = column;
       const base = { subject: BUNDLED_SUBJECT, layerGroup: `d${headDim}`, level: 'declared' } as const;
       return {
         subject: BUNDLED_SUBJECT,
         headDim,
         pageSize,
         selects: { ...base, question: 'selects', answer: 'no', reasons: [] },
-        works: { ...base, question: 'works', ...bundledSupport(form.op, headDim, pageSize, capability) },
+        works: {
+          ...base,
+          question: 'works',
+          ...bundledSupport(columnOp(column, form), headDim, pageSize, capability),
+        },
       };
     }),
   );
@@ -172,9 +172,10 @@ function withBundled(
   };
 }
 
-/** Head sizes of the matrix, each once. */
-function matrixHeadDims(form: RequestForm): readonly number[] {
-  return [...new Set(form.headDims)].slice(0, MAX_HEAD_DIMS);
+/** Head sizes of the chosen model, each once, ascending; they come first in the matrix. */
+export function modelHeadDims(inputs: Pick<AppState, 'model'>): readonly number[] {
+  const groups = known(inputs.model)?.facts.layerGroups ?? [];
+  return [...new Set(groups.map((group) => group.headDim))].sort((a, b) => a - b);
 }
 
 /** Page layouts of the matrix, each once. */
@@ -203,7 +204,7 @@ function modelOfForm(form: RequestForm): ModelFacts {
     modelType: null,
     architecture: null,
     dtype: dtypeOf(form),
-    layerGroups: matrixHeadDims(form).map(group),
+    layerGroups: [...new Set(form.headDims)].slice(0, MAX_HEAD_DIMS).map(group),
   };
 }
 

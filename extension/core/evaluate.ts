@@ -7,6 +7,7 @@
  */
 import { chooseBlockSize, DEFAULT_BLOCK_SIZE, preferredBlockSize } from './catalog/blockSize';
 import { attnSpecKind } from './catalog/configFields';
+import { isFlashAttnFamily } from './catalog/flashAttnFamily';
 import { resolveFlashAttnVersion, type FlashAttnArgs, type FlashAttnGeneration } from './catalog/flashAttnVersion';
 import { selectMlaPrefill, type MlaPrefillSelection } from './catalog/mlaPrefill';
 import { prioritiesSource } from './catalog/priorities';
@@ -20,14 +21,6 @@ import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './
 import { findingsOf } from './findings';
 import type { EvaluateRequest, LayerGroup } from './request';
 import type { Verdict, VerdictReason } from './verdict';
-
-/** Backends whose layers run on a FlashAttention generation that the resolver picks. */
-const FLASH_ATTN_FAMILY = new Set(['FLASH_ATTN', 'FLASH_ATTN_DIFFKV', 'TRITON_FLASH_ATTN']);
-
-/** Whether a backend's layers get their FlashAttention generation from the resolver. */
-export function isFlashAttnFamily(backend: string | null): boolean {
-  return backend !== null && FLASH_ATTN_FAMILY.has(backend);
-}
 
 /** The generation the layer's constructor asks for; `FlashAttentionImpl.__init__` of the release. */
 export function layerFlashAttnVersion(
@@ -75,9 +68,11 @@ export function candidateWorks(
   if (backend === 'TRITON_FLASH_ATTN') {
     const { version } = layerFlashAttnVersion(context, query, layer);
     const own = backendWorks(backend, query, context, layer);
+    // Image spans go to the Triton child; FLASH_ATTN sees the causal batches only.
+    const causal = { ...query, useMmPrefix: false };
     return own.answer === 'yes'
-      ? (flagWorks(version, query, context, layer, pageSize) ??
-          flashAttnWorks(version, query, context, layer, pageSize))
+      ? (flagWorks(version, causal, context, layer, pageSize) ??
+          flashAttnWorks(version, causal, context, layer, pageSize))
       : own;
   }
   return backendWorks(backend, query, context, layer);

@@ -9,12 +9,15 @@ import {
   KV_CACHE_KINDS,
   MATCHABLE_KINDS,
 } from './catalog/configFields';
+import { fa4Beta, NEWEST_FA4_BETA } from './catalog/fa4Library';
+import { isFlashAttnFamily } from './catalog/flashAttnFamily';
 import { isFlashAttnSupported } from './catalog/flashAttnVersion';
 import { backendNames, backendRow, memberKind, memberSpan } from './catalog/registry';
 import { within } from './catalog/releases';
 import type { PreparedRequest } from './evaluateQuery';
 import type { GroupSelection } from './evaluation';
-import { hopperFa4Figures } from './findingsMeasured';
+import { hopperFa4Figures, SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
+import { sentences } from './format';
 import type { EvaluateRequest } from './request';
 import type { Finding, Fix, Severity, Source, SourceRange, Verdict } from './verdict';
 
@@ -44,9 +47,6 @@ interface Draft {
   readonly fixes?: readonly Fix[];
 }
 
-/** A text of vLLM's as a sentence among others. */
-const ended = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
-
 const copyFix = (id: string, title: string): Fix => ({ id, title, kind: 'copy' });
 
 function explicitRefused({ selections, prepared }: FindingInput): readonly Draft[] {
@@ -67,7 +67,12 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
         title: selection.explicit
           ? `vLLM ${release} refuses the chosen backend for ${selection.layerGroup}`
           : `vLLM ${release} finds no backend for ${selection.layerGroup}`,
-        detail: `Start-up stops with: ${ended(selection.error)} ${selection.explicit ? 'Remove the backend setting or choose a backend that takes this layer.' : 'Change the setting that every backend refuses.'}`,
+        detail: sentences(
+          `Start-up stops with: ${selection.error}`,
+          selection.explicit
+            ? 'Remove the backend setting or choose a backend that takes this layer.'
+            : 'Change the setting that every backend refuses.',
+        ),
         source: { where: `vllm ${release} platforms/cuda.py`, ruleId: 'ERR' },
         ...(selection.explicit ? { fixes: [copyFix('remove-backend', 'Remove the backend setting')] } : {}),
       },
@@ -75,16 +80,37 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
   });
 }
 
+/** The works verdict of the backend that a layer group got. */
+function worksOf(selection: GroupSelection, verdicts: readonly Verdict[]): Verdict | undefined {
+  return verdicts.find(
+    (verdict) =>
+      verdict.question === 'works' &&
+      verdict.subject === selection.backend &&
+      verdict.layerGroup === selection.layerGroup,
+  );
+}
+
+/** Whether the flag gives this layer group to pip's flash-attn-4. Without the library the vendored FA4 runs, unasked. */
+function runsSystemFa4(selection: GroupSelection, { context }: PreparedRequest): boolean {
+  return (
+    context.useSystemFlashAttn === true &&
+    isFlashAttnFamily(selection.backend) &&
+    selection.flashAttnVersion === 4 &&
+    context.libraries.systemFa4 !== false
+  );
+}
+
+/** What to do about a selected backend that fails, by the reason it fails for. */
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  'FLAG-FA3': 'Turn the flag off, or set flash_attn_version: 4 as well (0.17.0 on).',
+  'FLAG-MLA': 'Turn the flag off for MLA models.',
+};
+
 function contradictions({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
   return selections.flatMap((selection): readonly Draft[] => {
-    const works = verdicts.find(
-      (verdict) =>
-        verdict.question === 'works' &&
-        verdict.subject === selection.backend &&
-        verdict.layerGroup === selection.layerGroup,
-    );
+    const works = worksOf(selection, verdicts);
     const reason = works?.answer === 'no' ? works.reasons[0] : undefined;
-    if (reason === undefined || selection.backend === null) {
+    if (reason === undefined || selection.backend === null || runsSystemFa4(selection, prepared)) {
       return [];
     }
     return [
@@ -93,11 +119,78 @@ function contradictions({ selections, verdicts, prepared }: FindingInput): reado
         severity: 'error',
         about: selection.layerGroup,
         title: `${selection.backend} is selected for ${selection.layerGroup}, but likely fails`,
-        detail: `vLLM ${prepared.release} passes this layer and the kernel then refuses it: ${ended(reason.text)} Choose another backend or release.`,
+        detail: sentences(
+          `vLLM ${prepared.release} passes this layer and the kernel then refuses it: ${reason.text}`,
+          NEXT_STEPS[reason.code] ?? 'Choose another backend or release.',
+        ),
         source: reason.source,
       },
     ];
   });
+}
+
+/** The flag calls a library that refuses the layer: selects yes, works no. */
+function systemFa4Refuses({ request, selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+  const { release, context } = prepared;
+  const installed = context.libraries.systemFa4;
+  return selections.flatMap((selection): readonly Draft[] => {
+    const works = worksOf(selection, verdicts);
+    const reason = works?.answer === 'no' ? works.reasons[0] : undefined;
+    const group = request.model.layerGroups.find((candidate) => candidate.id === selection.layerGroup);
+    if (reason === undefined || group === undefined || !runsSystemFa4(selection, prepared)) {
+      return [];
+    }
+    const large = context.capability[0] === 9 && group.headDim > 256;
+    const measured = isMeasuredGpu(context.capability) ? systemFa4Measured(group.headDim) : null;
+    return [
+      {
+        code: 'flag-system-fa4-refuses',
+        severity: 'error',
+        about: selection.layerGroup,
+        title: `With the flag on, system FA4 is called for ${selection.layerGroup} and refuses it`,
+        detail: sentences(
+          `${selection.backend ?? ''} gives this layer to flash-attn-4${installed === null ? ' (not inspected; without it the vendored FA4 runs)' : ''}, which refuses it: ${reason.text}`,
+          ...(large ? [`Every flash-attn-4 up to 4.0.0b${NEWEST_FA4_BETA} refuses head sizes above 256 on 9.x`] : []),
+          ...(measured === null ? [] : [measured]),
+          large && within(release, '0.20.0')
+            ? `Turn the flag off: the FA4 inside vLLM takes head size ${group.headDim} with flash_attn_version: 4.`
+            : large
+              ? 'Turn the flag off; from vLLM 0.20.0 on, the FA4 inside vLLM takes head sizes up to 512 with flash_attn_version: 4.'
+              : 'Turn the flag off.',
+        ),
+        source: reason.source,
+      },
+    ];
+  });
+}
+
+/** Measured figures are of an H200. */
+const isMeasuredGpu = (capability: readonly [number, number]): boolean => capability[0] === 9 && capability[1] === 0;
+
+/** System FA4 takes the layer, but not every batch of it: split-KV is refused on 9.x. */
+function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+  const { context } = prepared;
+  const installed = context.libraries.systemFa4;
+  const beta = typeof installed === 'string' ? fa4Beta(installed) : NEWEST_FA4_BETA;
+  const layers = selections.filter(
+    (selection) => runsSystemFa4(selection, prepared) && worksOf(selection, verdicts)?.answer === 'yes',
+  );
+  if (context.capability[0] !== 9 || layers.length === 0 || beta === null || beta > NEWEST_FA4_BETA) {
+    return [];
+  }
+  return [
+    {
+      code: 'flag-system-fa4-split-kv',
+      severity: 'warning',
+      title: 'System FA4 refuses split-KV on Hopper',
+      detail: sentences(
+        `Long contexts with few sequences ask for split-KV, and flash-attn-4 up to 4.0.0b${NEWEST_FA4_BETA} then raises "SplitKV not supported on SM ${context.capability.join('.')}" for ${layers.map((selection) => selection.layerGroup).join(', ')}`,
+        ...(isMeasuredGpu(context.capability) ? [SPLIT_KV_MEASURED] : []),
+        "Turn the flag off for such loads; vLLM's own FA3 and FA4 (0.20.0 on) split.",
+      ),
+      source: { where: `flash-attn-4 4.0.0b${beta} flash_attn/cute/interface.py`, ruleId: 'FA4-LIB' },
+    },
+  ];
 }
 
 const FALLBACKS = new Set(['TRITON_ATTN', 'FLEX_ATTENTION']);
@@ -124,7 +217,11 @@ function silentFallback({ selections, verdicts, prepared }: FindingInput): reado
         severity: 'warning',
         about: selection.layerGroup,
         title: `${selection.layerGroup} falls back to ${selection.backend}`,
-        detail: `vLLM ${prepared.release} says so only in its debug log. ${before === '' ? '' : `Refused before it: ${before}. `}Compare releases to see whether a newer one takes this layer on a faster backend.`,
+        detail: sentences(
+          `vLLM ${prepared.release} says so only in its debug log`,
+          ...(before === '' ? [] : [`Refused before it: ${before}`]),
+          'Compare releases to see whether a newer one takes this layer on a faster backend.',
+        ),
         source: { where: `vllm ${prepared.release} platforms/cuda.py`, ruleId: 'LOG-4' },
       },
     ];
@@ -245,7 +342,11 @@ function blockSize({ request, prepared, selections }: FindingInput): readonly Dr
             severity: 'warning',
             about: selection.layerGroup,
             title: `Block size ${request.serve.blockSize ?? ''} keeps a better backend out`,
-            detail: `${reason.text}. Using ${selection.backend ?? 'none'} instead. Consider removing --block-size.`,
+            detail: sentences(
+              reason.text,
+              `Using ${selection.backend ?? 'none'} instead`,
+              'Consider removing --block-size.',
+            ),
             source: { where: `vllm ${prepared.release} platforms/cuda.py`, ruleId: 'LOG-5' },
             fixes: [copyFix('remove-block-size', 'Remove the block size')],
           },
@@ -348,6 +449,8 @@ const MAKERS = [
   backendName,
   explicitRefused,
   contradictions,
+  systemFa4Refuses,
+  systemFa4SplitKv,
   flashAttnVersion,
   blockSize,
   perKind,
@@ -396,6 +499,8 @@ const SETTING_OF_CODE: Readonly<Record<string, FindingSetting>> = {
   'flag-mla-no-qv': 'useSystemFlashAttn',
   'flag-library-missing': 'useSystemFlashAttn',
   'flag-host-time': 'useSystemFlashAttn',
+  'flag-system-fa4-refuses': 'useSystemFlashAttn',
+  'flag-system-fa4-split-kv': 'useSystemFlashAttn',
   'flag-needs-fa4': 'useSystemFlashAttn',
   'flag-without-effect': 'useSystemFlashAttn',
 };

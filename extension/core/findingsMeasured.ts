@@ -1,5 +1,5 @@
 /**
- * Figures of peers measured on one H200 (bf16), quoted in findings about `flash_attn_version: 4` on Hopper.
+ * What was measured of peers on one H200 (bf16), quoted in findings about FA4 on Hopper.
  */
 
 interface HopperRow {
@@ -25,3 +25,12 @@ export function hopperFa4Figures(headDim: number): string | null {
     ? null
     : `Measured at head size ${headDim}: causal prefill ${row.prefillFa4} TFLOP/s with FA4 against ${row.prefillFa3} with FA3, paged decode ${row.decodeFa4} TB/s against ${row.decodeFa3}.`;
 }
+
+/** What system FA4 did with this head size; `null` = not measured, or it ran. */
+export function systemFa4Measured(headDim: number): string | null {
+  return headDim === 512 ? 'Measured on one H200: 4.0.0b36 refuses head size 512.' : null;
+}
+
+/** What system FA4 did with one long sequence. */
+export const SPLIT_KV_MEASURED =
+  'Measured on one H200: 4.0.0b36 refuses the decode of one sequence of 131072 tokens at head sizes 64, 128 and 256, pages of 16 tokens.';

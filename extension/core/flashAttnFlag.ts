@@ -3,9 +3,11 @@
  * it (none has). Semantics: the change proposed in vllm-project/vllm#38823, closed the day it was opened.
  */
 import { fieldEffect, type FieldEffect } from './catalog/configFields';
+import { isFlashAttnFamily } from './catalog/flashAttnFamily';
 import { resolveRelease, within } from './catalog/releases';
 import { evaluate, selectionChanges, type SelectionChange } from './evaluate';
 import type { CatalogStamp, Evaluation } from './evaluation';
+import { sentences } from './format';
 import type { EvaluateRequest } from './request';
 import type { Finding, Severity, Source, Verdict } from './verdict';
 
@@ -70,6 +72,8 @@ export function passingText(stamp: CatalogStamp, effect: FieldEffect): string {
 /** One row per {MLA, non-MLA} × {FA2, FA3, FA4}: what the seed change would do on this capability. */
 export function flagRows(capability: readonly [number, number], systemFa4: string | false | null): readonly FlagRow[] {
   const hopper = capability[0] === 9;
+  const hasFa4 = capability[0] >= 9 && capability[0] <= 11;
+  const noFa4 = 'vLLM gives FlashAttention 4 to 9.x, 10.x and 11.x only';
   const row = (mla: boolean, flashAttnVersion: 2 | 3 | 4, outcome: FlagRow['outcome'], text: string): FlagRow => ({
     mla,
     flashAttnVersion,
@@ -105,10 +109,12 @@ export function flagRows(capability: readonly [number, number], systemFa4: strin
     row(
       true,
       4,
-      hopper ? 'fails' : 'wrongResult',
+      hopper ? 'fails' : hasFa4 ? 'wrongResult' : 'noEffect',
       hopper
         ? `FLASH_ATTN_MLA ${mlaDecode}; the FA4 path also lacks q_v`
-        : 'the FA4 path lacks q_v, so MLA through it gives wrong results',
+        : hasFa4
+          ? 'the FA4 path lacks q_v, so MLA through it gives wrong results'
+          : noFa4,
     ),
     row(false, 2, 'unknown', 'the change does not say what FlashAttention 2 does with the flag'),
     row(
@@ -119,7 +125,7 @@ export function flagRows(capability: readonly [number, number], systemFa4: strin
         ? 'the wrapper raises NotImplementedError for fa_version 3 with the flag on'
         : 'FA3 does not run on this capability',
     ),
-    row(false, 4, systemFa4 === false ? 'noEffect' : 'usesSystem', missing),
+    hasFa4 ? row(false, 4, systemFa4 === false ? 'noEffect' : 'usesSystem', missing) : row(false, 4, 'noEffect', noFa4),
   ];
 }
 
@@ -127,14 +133,31 @@ function finding(code: string, severity: Severity, title: string, detail: string
   return { id: code, code, severity, title, detail, level: 'declared', source: SEED_SOURCE, range: null, fixes: [] };
 }
 
+/** What fails with the flag on and not with it off, beyond what the review findings say of FA3 and MLA. */
+function broughtBy(off: Evaluation, on: Evaluation): readonly Finding[] {
+  const before = new Set(off.findings.map((each) => each.id));
+  const told = new Set(['FLAG-FA3', 'FLAG-MLA']);
+  return on.findings.filter(
+    (each) =>
+      each.code.startsWith('flag-') ||
+      (each.code === 'selected-but-fails' && !before.has(each.id) && !told.has(each.source?.ruleId ?? '')),
+  );
+}
+
 /** The five review findings of the change, as far as they apply to the request, and what the release does with the flag. */
-function flagFindings(request: EvaluateRequest, on: Evaluation, passing: FieldEffect): readonly Finding[] {
+function flagFindings(
+  request: EvaluateRequest,
+  off: Evaluation,
+  on: Evaluation,
+  passing: FieldEffect,
+): readonly Finding[] {
   const groups = request.model.layerGroups;
   const mla = groups.some((group) => group.mla !== null);
   const { systemFa4 } = request.availability;
   const hopper = request.capability[0] === 9;
-  const flashLayers = on.selections.filter((selection) => selection.backend === 'FLASH_ATTN');
-  const versions = [...new Set(flashLayers.map((selection) => selection.flashAttnVersion))];
+  const hasFa4 = request.capability[0] >= 9 && request.capability[0] <= 11;
+  const flashLayers = on.selections.filter((selection) => isFlashAttnFamily(selection.backend));
+  const notOnFa4 = flashLayers.filter((selection) => selection.flashAttnVersion !== 4);
   const findings: Finding[] = [];
   if (passing === 'aborts' || passing === 'ignored' || passing === 'noConfigClass') {
     findings.push(
@@ -150,6 +173,7 @@ function flagFindings(request: EvaluateRequest, on: Evaluation, passing: FieldEf
       ),
     );
   }
+  findings.push(...broughtBy(off, on));
   if (mla && hopper) {
     findings.push(
       finding(
@@ -160,7 +184,7 @@ function flagFindings(request: EvaluateRequest, on: Evaluation, passing: FieldEf
       ),
     );
   }
-  if (mla) {
+  if (mla && hasFa4) {
     findings.push(
       finding(
         'flag-mla-no-qv',
@@ -176,7 +200,7 @@ function flagFindings(request: EvaluateRequest, on: Evaluation, passing: FieldEf
       finding(
         'flag-library-missing',
         'error',
-        'use_system_flash_attn is on, but flash-attn-4 is not installed',
+        'use_system_flash_attn needs flash-attn-4, which is not installed',
         `The flag is trusted without looking: ${large.length > 0 ? `head size ${[...new Set(large)].join(', ')} is reported as supported` : 'support is reported'}, then the vendored FA4 runs instead or the call fails. Install flash-attn-4 or turn the flag off.`,
       ),
     );
@@ -191,21 +215,22 @@ function flagFindings(request: EvaluateRequest, on: Evaluation, passing: FieldEf
       ),
     );
   }
-  const others = versions.filter((version) => version !== 4);
-  if (others.length > 0 && !mla) {
-    const resolved = others.map((version) => (version === null ? 'none' : String(version))).join(', ');
+  if (notOnFa4.length > 0 && !mla) {
+    const layers = notOnFa4.map((selection) => selection.layerGroup).join(', ');
+    const resolved = [...new Set(notOnFa4.map((selection) => selection.flashAttnVersion ?? 'none'))].join(', ');
+    const takesVersion4 = within(resolveRelease(request.vllmVersion).release, '0.17.0');
     findings.push(
-      others.includes(3)
+      notOnFa4.some((selection) => selection.flashAttnVersion === 3)
         ? finding(
             'flag-needs-fa4',
             'error',
             'With the flag on, FlashAttention 3 layers fail',
-            'The wrapper raises NotImplementedError when the version is 3 and the flag is on. Set flash_attn_version: 4 as well, or turn the flag off.',
+            `The wrapper raises NotImplementedError when the version is 3 and the flag is on: ${layers}. ${takesVersion4 ? 'Set flash_attn_version: 4 as well, or turn the flag off.' : 'This release has no flash_attn_version 4; turn the flag off.'}`,
           )
         : finding(
             'flag-without-effect',
             'warning',
-            `The flag has no effect: the FlashAttention version resolves to ${resolved}`,
+            `The flag has no effect${notOnFa4.length === on.selections.length ? '' : ` for ${layers}`}: the FlashAttention version resolves to ${resolved}`,
             'Only version 4 would run the system library. Turn the flag off, or use a GPU and head size that resolve to 4.',
           ),
     );
@@ -253,7 +278,7 @@ export function flagEffect(request: EvaluateRequest): FlagEffect {
       ? []
       : [{ off: before, on: after }];
   });
-  const findings = stamp.match === 'tooOld' ? [] : flagFindings(request, on, passing);
+  const findings = stamp.match === 'tooOld' ? [] : flagFindings(request, off, on, passing);
   return {
     catalog: stamp,
     passing,
@@ -273,8 +298,8 @@ export function flagEffect(request: EvaluateRequest): FlagEffect {
         .filter((entry) => entry.code !== 'flag-not-declared')
         .map((entry): FlagNote => ({
           severity: entry.severity,
-          text: `${entry.title}. ${entry.detail}`,
-          source: SEED,
+          text: sentences(entry.title, entry.detail),
+          source: entry.source?.where ?? SEED,
         })),
     ],
   };

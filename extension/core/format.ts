@@ -3,6 +3,15 @@
 /** What stands where a figure was not established. */
 export const NOT_KNOWN = '–';
 
+/** Parts as sentences one after another; each gets its full stop where it has none. Empty parts are left out. */
+export function sentences(...parts: readonly string[]): string {
+  return parts
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map((part) => (/[.!?]["')]?$/.test(part) ? part : `${part}.`))
+    .join(' ');
+}
+
 /** Binary bytes with one decimal: `141.0 GiB`. */
 export function formatBytes(bytes: number | null): string {
   if (bytes === null) return NOT_KNOWN;

@@ -1,39 +1,42 @@
 /**
  * The declared support matrix: backends and libraries × head sizes × page layouts, both questions kept apart.
  *
- * `selects` = would the release's validator take the backend for a plain layer of this head size with `--block-size`
- * set to the page. `works` = does the library declare that its kernels take it.
+ * A column asks for the model's own layer groups of that head size, with their windows, sinks, soft caps and image
+ * spans; where the model has none, for a head size alone. `selects` = would the release's validator take the backend
+ * with `--block-size` set to the page. `works` = does the library declare that its kernels take it. Where groups of one
+ * head size get different answers, the cell shows the worse one.
  */
-import { assumeLibraries } from './catalog/assumptions';
-import { resolveFlashAttnVersion, type FlashAttnGeneration } from './catalog/flashAttnVersion';
+import type { FlashAttnGeneration } from './catalog/flashAttnVersion';
 import { backendPriorities, prioritiesSource } from './catalog/priorities';
-import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from './catalog/query';
+import type { QueryDtype, SelectorContext, SelectorQuery } from './catalog/query';
 import { backendRow } from './catalog/registry';
 import { resolveRelease, within, type Release } from './catalog/releases';
-import { judge } from './catalog/select';
-import {
-  backendWorks,
-  flagWorks,
-  flashAttnWorks,
-  systemFa4Works,
-  type LayerFacts,
-  type WorksAnswer,
-} from './catalog/works';
+import { atSelection, judge } from './catalog/select';
+import { flagWorks, flashAttnWorks, systemFa4Works, type LayerFacts, type WorksAnswer } from './catalog/works';
+import { candidateWorks, layerFlashAttnVersion } from './evaluate';
+import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import type { MatrixCell, MatrixSubject } from './evaluation';
-import type { LibraryAvailability } from './request';
+import type { EvaluateRequest, LayerGroup } from './request';
 import type { Answer, Verdict, VerdictReason } from './verdict';
+
+/** One column: a head size and what is asked of it. */
+export interface MatrixColumn {
+  readonly headDim: number;
+  /** Layer groups of the request's model with this head size; empty = the head size alone. */
+  readonly groups: readonly LayerGroup[];
+  /** A head size alone is asked as a latent-attention layer. */
+  readonly mla: boolean;
+}
 
 /** What the matrix is asked for. */
 export interface MatrixRequest {
-  readonly vllmVersion: string;
-  readonly capability: readonly [number, number];
-  readonly headDims: readonly number[];
+  /** Release, GPU, libraries, serve settings and flag for every column, the model for the columns that have groups of it. */
+  readonly request: EvaluateRequest;
+  readonly columns: readonly MatrixColumn[];
   /** Tokens per page; `null` = contiguous KV. */
   readonly pageSizes: readonly (number | null)[];
+  /** Query dtype of columns without a model. */
   readonly dtype: QueryDtype;
-  readonly kvCacheDtype: string;
-  readonly useSystemFlashAttn: boolean;
-  readonly availability: LibraryAvailability;
 }
 
 /** Rows and cells; one cell per subject, head size and page layout. */
@@ -42,13 +45,48 @@ export interface DeclaredMatrix {
   readonly cells: readonly MatrixCell[];
 }
 
-/** Layer group every cell is asked for: a plain decoder layer of that head size. */
+/** Columns of these head sizes: with the model's groups where it has some, else alone. */
+export function matrixColumns(
+  headDims: readonly number[],
+  groups: readonly LayerGroup[],
+  mlaAlone: boolean,
+): readonly MatrixColumn[] {
+  return headDims.map((headDim) => ({
+    headDim,
+    groups: groups.filter((group) => group.headDim === headDim),
+    mla: mlaAlone,
+  }));
+}
+
+/** Whether a column asks for latent attention, other attention, or both. */
+export function columnKinds(column: MatrixColumn): { readonly mla: boolean; readonly other: boolean } {
+  return column.groups.length === 0
+    ? { mla: column.mla, other: !column.mla }
+    : {
+        mla: column.groups.some((group) => group.mla !== null),
+        other: column.groups.some((group) => group.mla === null),
+      };
+}
+
+/** What the columns ask about, in one sentence, so that a cell is not taken for more than it says. */
+export function columnsText(columns: readonly MatrixColumn[]): string {
+  const alone = columns.filter((column) => column.groups.length === 0).map((column) => `d${column.headDim}`);
+  const own = columns.filter((column) => column.groups.length > 0);
+  if (own.length === 0) {
+    return 'Asked about head size alone: no window, sinks, soft cap or image spans.';
+  }
+  const groups = own.flatMap((column) => column.groups.map((group) => group.id));
+  const rest = alone.length === 0 ? '' : `; ${alone.join(', ')}: head size alone`;
+  return `Asked about the model's layers with their windows, sinks, soft caps and image spans: ${groups.join(', ')}${rest}.`;
+}
+
+/** Layer group of a column's verdicts. */
 const cellGroup = (headDim: number): string => `d${headDim}`;
 
-const PLAIN_LAYER = { alibi: false, softcap: false, mixedWindows: false } as const;
-
 interface SubjectRow extends MatrixSubject {
-  readonly selects: (query: SelectorQuery, context: SelectorContext) => WorksAnswer;
+  /** The layers it is for; a column that has such layers is not asked about the others. */
+  readonly mla: boolean;
+  readonly selects: (query: SelectorQuery, context: SelectorContext, layer: LayerFacts) => WorksAnswer;
   readonly works: (
     query: SelectorQuery,
     context: SelectorContext,
@@ -65,7 +103,7 @@ const answer = (value: Answer, code: string, text: string, where: string | null)
 /** The validator's word on a backend, with its place in the priority order. */
 function validatorAnswer(name: string, query: SelectorQuery, context: SelectorContext): WorksAnswer {
   const { release } = context;
-  const candidate = judge(name, query, context);
+  const candidate = judge(name, atSelection(release, query), context);
   if (candidate.reasons.length > 0) {
     return { answer: 'no', reasons: candidate.reasons };
   }
@@ -85,39 +123,45 @@ function validatorAnswer(name: string, query: SelectorQuery, context: SelectorCo
   );
 }
 
-/** FLASH_ATTN with one generation: valid, and the resolver gives this head that generation when it is asked for. */
+/** Whether FLASH_ATTN is valid for a layer and the resolver gives it this generation when it is asked for. */
+function generationAnswer(
+  version: FlashAttnGeneration,
+  query: SelectorQuery,
+  context: SelectorContext,
+  layer: LayerFacts,
+): WorksAnswer {
+  const forced = { ...context, flashAttnVersion: version };
+  const where = `vllm ${context.release} v1/attention/backends/fa_utils.py`;
+  if (version === 4 && !within(context.release, '0.17.0')) {
+    return answer('no', 'CFG-3', 'Input should be 2 or 3', `vllm ${context.release} config/attention.py`);
+  }
+  const valid = validatorAnswer('FLASH_ATTN', query, forced);
+  if (valid.answer !== 'yes') {
+    return valid;
+  }
+  const resolved = layerFlashAttnVersion(forced, query, layer);
+  if (resolved.version === version) {
+    return valid;
+  }
+  const why = resolved.notes.filter((note) => !note.startsWith('flash_attn_version is set')).join('; ');
+  return answer(
+    'no',
+    'FA-VERSION',
+    `FLASH_ATTN is valid, but with flash_attn_version ${version} the resolver gives ${resolved.version === null ? 'none' : `FA${resolved.version}`}${why === '' ? '' : `: ${why}`}`,
+    where,
+  );
+}
+
+/** FLASH_ATTN with one generation. */
 function generationRow(version: FlashAttnGeneration): SubjectRow {
   return {
     id: `FLASH_ATTN.FA${version}`,
     label: `FLASH_ATTN (FA${version})`,
     kind: 'vllmBackend',
-    selects: (query, context) => {
-      const forced = { ...context, flashAttnVersion: version };
-      const where = `vllm ${context.release} v1/attention/backends/fa_utils.py`;
-      if (version === 4 && !within(context.release, '0.17.0')) {
-        return answer('no', 'CFG-3', 'Input should be 2 or 3', `vllm ${context.release} config/attention.py`);
-      }
-      const valid = validatorAnswer('FLASH_ATTN', query, forced);
-      if (valid.answer !== 'yes') {
-        return valid;
-      }
-      const resolved = resolveFlashAttnVersion(forced, {
-        headSize: query.headSize,
-        supportsFa4Hd256: true,
-        ...(query.blockSize === null ? {} : { kvCacheBlockSize: query.blockSize }),
-      });
-      const large = within(context.release, '0.20.0', '0.20.2') && resolved.version === 3 && query.headSize > 256;
-      const got = large ? 4 : resolved.version;
-      if (got === version) {
-        return version === 4 ? (flagTakesVendored(context) ?? valid) : valid;
-      }
-      const why = resolved.notes.filter((note) => !note.startsWith('flash_attn_version is set')).join('; ');
-      return answer(
-        'no',
-        'FA-VERSION',
-        `FLASH_ATTN is valid, but with flash_attn_version ${version} the resolver gives ${got === null ? 'none' : `FA${got}`}${why === '' ? '' : `: ${why}`}`,
-        where,
-      );
+    mla: false,
+    selects: (query, context, layer) => {
+      const resolved = generationAnswer(version, query, context, layer);
+      return version === 4 && resolved.answer === 'yes' ? (flagTakesVendored(context) ?? resolved) : resolved;
     },
     works: (query, context, layer, pageSize) =>
       // FA4 has a row of its own for the system library; only FA3 is broken by the flag.
@@ -153,7 +197,8 @@ function systemFa4Row(): SubjectRow {
     id: 'fa4.system',
     label: 'flash-attn-4 (pip)',
     kind: 'library',
-    selects: (query, context) => {
+    mla: false,
+    selects: (query, context, layer) => {
       if (context.useSystemFlashAttn !== true) {
         return answer(
           'no',
@@ -162,8 +207,7 @@ function systemFa4Row(): SubjectRow {
           `vllm ${context.release} config/attention.py`,
         );
       }
-      const forced = { ...context, flashAttnVersion: 4 };
-      const valid = validatorAnswer('FLASH_ATTN', query, forced);
+      const valid = generationAnswer(4, query, context, layer);
       return valid.answer === 'yes'
         ? answer(
             'yes',
@@ -177,127 +221,175 @@ function systemFa4Row(): SubjectRow {
   };
 }
 
-function backendSubject(id: string): SubjectRow {
+function backendSubject(id: string, release: Release): SubjectRow {
   return {
     id,
     label: id,
     kind: 'vllmBackend',
+    mla: backendRow(release, id)?.mla ?? false,
     selects: (query, context) => validatorAnswer(id, query, context),
-    works: (query, context, layer, pageSize) => backendWorks(id, { ...query, blockSize: pageSize }, context, layer),
+    works: (query, context, layer, pageSize) =>
+      candidateWorks(id, { ...query, blockSize: pageSize }, context, layer, pageSize),
   };
 }
 
 const STANDARD = ['FLASHINFER', 'TRITON_ATTN', 'FLEX_ATTENTION', 'TURBOQUANT'];
 
-/** MLA backends a release can pick on this capability or elsewhere, in priority order, each once. */
-function mlaBackends(release: Release, base: SelectorQuery): readonly string[] {
-  const query = { ...base, useMla: true, numHeads: 16 };
-  const capabilities: readonly (readonly [number, number])[] = [
-    [9, 0],
-    [10, 0],
-    [12, 0],
-  ];
-  return [...new Set(capabilities.flatMap((capability) => backendPriorities(release, capability, query)))];
+/** Families whose lists together hold every MLA backend of a release. */
+const MLA_FAMILIES: readonly (readonly [number, number])[] = [
+  [9, 0],
+  [10, 0],
+  [12, 0],
+];
+
+/** One question of a column. */
+interface Asked {
+  /** Group of the model; `null` = a head size alone. */
+  readonly group: string | null;
+  readonly query: SelectorQuery;
+  readonly context: SelectorContext;
+  readonly layer: LayerFacts;
 }
 
-function baseQuery(request: MatrixRequest): SelectorQuery {
-  return {
-    headSize: 128,
-    dtype: request.dtype,
-    kvCacheDtype: request.kvCacheDtype,
-    blockSize: null,
-    useMla: false,
-    hasSink: false,
-    useSparse: false,
-    useMmPrefix: false,
-    usePerHeadQuantScales: false,
+/** Heads of a layer that is only a head size: grouped queries, so that rules that look at them see some. */
+const ALONE_HEADS = { qHeads: 32, kvHeads: 8 } as const;
+
+/** A head size alone. Rules of MLA backends read dimensions a bare head size does not have; they stay out. */
+function askedAlone({ request, dtype }: MatrixRequest, release: Release, column: MatrixColumn, sparse: boolean): Asked {
+  const group: LayerGroup = {
+    ...ALONE_HEADS,
+    id: cellGroup(column.headDim),
+    layers: null,
+    headDim: column.headDim,
+    headDimV: null,
     attnType: 'decoder',
-    hasSlidingWindow: false,
-    useNonCausal: false,
-    useBatchInvariant: false,
-    useKvConnector: false,
-    usePcp: false,
-    useAdaptiveVerification: false,
-    useDcp: false,
-    useRswa: false,
-    numHeads: null,
+    slidingWindow: null,
+    sinks: false,
+    softcap: 0,
+    alibi: false,
+    mla: null,
+    mmPrefix: false,
+  };
+  const alone: EvaluateRequest = {
+    ...request,
+    model: { modelType: null, architecture: null, dtype, layerGroups: [group] },
+  };
+  const prepared = prepareRequest(alone, release);
+  const query = layerQuery(prepared, alone, group);
+  return {
+    group: null,
+    query: column.mla ? { ...query, useMla: true, useSparse: sparse, numHeads: null } : query,
+    context: column.mla ? { ...prepared.context, model: null } : prepared.context,
+    layer: layerFacts(alone, group),
   };
 }
 
-/** A model whose every layer has this head size and grouped queries, so that rules that look at the model see one. */
-function plainModel(headDim: number): SelectorModel {
+/** The questions a column puts to a row: its groups of the row's own kind, all of them when it has none of that kind. */
+function askedOf(
+  matrix: MatrixRequest,
+  prepared: PreparedRequest,
+  column: MatrixColumn,
+  row: SubjectRow,
+): readonly Asked[] {
+  const { release } = prepared;
+  if (column.groups.length === 0) {
+    return [askedAlone(matrix, release, column, backendRow(release, row.id)?.sparse ?? false)];
+  }
+  const own = column.groups.filter((group) => (group.mla !== null) === row.mla);
+  return (own.length === 0 ? column.groups : own).map((group) => ({
+    group: group.id,
+    query: layerQuery(prepared, matrix.request, group),
+    context: prepared.context,
+    layer: layerFacts(matrix.request, group),
+  }));
+}
+
+const WORST_FIRST: readonly Answer[] = ['no', 'unknown', 'yes'];
+
+/** The worse of several groups' answers; its reasons name the groups where they do not all get it. */
+function worst(answers: readonly { readonly group: string | null; readonly found: WorksAnswer }[]): WorksAnswer {
+  const value = WORST_FIRST.find((each) => answers.some(({ found }) => found.answer === each)) ?? 'unknown';
+  const having = answers.filter(({ found }) => found.answer === value);
+  const named = having.length < answers.length;
+  const reasons = having.flatMap(({ group, found }) =>
+    found.reasons.map((reason) => (named && group !== null ? { ...reason, text: `${group}: ${reason.text}` } : reason)),
+  );
+  const seen = new Set<string>();
   return {
-    headSize: headDim,
-    numAttentionHeads: 32,
-    numKvHeads: 8,
-    hfText: {},
-    isDiffusion: false,
-    isMmPrefixLm: false,
-    isHybrid: false,
-    mambaCacheFloat32: false,
-    rswaWindow: null,
+    answer: value,
+    reasons: reasons.filter((reason) => {
+      const fresh = !seen.has(reason.text);
+      seen.add(reason.text);
+      return fresh;
+    }),
   };
+}
+
+/** Rows for what the columns ask: the backends of their kinds, and whatever else a group is offered or given. */
+function subjectRows(matrix: MatrixRequest, prepared: PreparedRequest): readonly SubjectRow[] {
+  const { release } = prepared;
+  const { request, columns } = matrix;
+  const kinds = columns.map(columnKinds);
+  const offered = columns.flatMap((column) =>
+    column.groups.flatMap((group) =>
+      backendPriorities(release, request.capability, layerQuery(prepared, request, group)),
+    ),
+  );
+  const mlaQuery = (headSize: number): SelectorQuery => ({
+    ...askedAlone(matrix, release, { headDim: headSize, groups: [], mla: true }, false).query,
+    numHeads: 16,
+  });
+  const mla = columns
+    .filter((_column, index) => kinds[index]?.mla === true)
+    .flatMap((column) =>
+      MLA_FAMILIES.flatMap((capability) => backendPriorities(release, capability, mlaQuery(column.headDim))),
+    );
+  const explicit = prepared.backend === null ? [] : [prepared.backend.toUpperCase()];
+  const other = kinds.some((kind) => kind.other);
+  const names = [...(other ? STANDARD : []), ...offered, ...mla, ...explicit];
+  return [
+    ...(other ? [generationRow(2), generationRow(3), generationRow(4), systemFa4Row()] : []),
+    ...[...new Set(names)]
+      .filter((id) => id !== 'FLASH_ATTN' && backendRow(release, id) !== undefined)
+      .map((id) => backendSubject(id, release)),
+  ];
 }
 
 /** The matrix of a release on a capability. Too-old releases answer `unknown` in every cell. */
-export function declaredMatrix(request: MatrixRequest): DeclaredMatrix {
-  const { release, stamp } = resolveRelease(request.vllmVersion);
-  const { libraries } = assumeLibraries(release, request.availability);
-  const base = baseQuery(request);
-  const rows: readonly SubjectRow[] = [
-    generationRow(2),
-    generationRow(3),
-    generationRow(4),
-    systemFa4Row(),
-    ...STANDARD.filter((id) => backendRow(release, id) !== undefined).map(backendSubject),
-    ...mlaBackends(release, base).map(backendSubject),
-  ];
+export function declaredMatrix(matrix: MatrixRequest): DeclaredMatrix {
+  const { release, stamp } = resolveRelease(matrix.request.vllmVersion);
+  const prepared = prepareRequest(matrix.request, release);
+  const rows = subjectRows(matrix, prepared);
   const tooOld: readonly VerdictReason[] = [
-    { code: 'TOO-OLD', text: `vLLM ${request.vllmVersion} is older than the catalog (0.11.1)`, source: null },
+    { code: 'TOO-OLD', text: `vLLM ${matrix.request.vllmVersion} is older than the catalog (0.11.1)`, source: null },
   ];
-  const cells = rows.flatMap((row) => {
-    const backend = backendRow(release, row.id);
-    return request.headDims.flatMap((headDim) => {
-      const mla = backend?.mla ?? false;
-      const context: SelectorContext = {
-        release,
-        capability: request.capability,
-        libraries,
-        flashAttnVersion: null,
-        useTrtllmAttention: null,
-        batchInvariant: false,
-        cacheDtype: request.kvCacheDtype,
-        prefillContextParallelSize: 1,
-        decodeContextParallelSize: 1,
-        // Rules of MLA backends read dimensions a bare head size does not have; without a model they stay out.
-        model: mla ? null : plainModel(headDim),
-        useSystemFlashAttn: request.useSystemFlashAttn,
-      };
-      const layer: LayerFacts = { ...PLAIN_LAYER, headDimV: headDim };
-      return request.pageSizes.map((pageSize): MatrixCell => {
-        const query: SelectorQuery = {
-          ...base,
-          headSize: headDim,
-          blockSize: pageSize,
-          useMla: mla,
-          useSparse: backend?.sparse ?? false,
-        };
-        const verdict = (question: Verdict['question'], found: WorksAnswer): Verdict => ({
+  const cells = rows.flatMap((row) =>
+    matrix.columns.flatMap((column) => {
+      const asked = askedOf(matrix, prepared, column, row);
+      return matrix.pageSizes.map((pageSize): MatrixCell => {
+        const verdict = (
+          question: Verdict['question'],
+          ask: (one: Asked, query: SelectorQuery) => WorksAnswer,
+        ): Verdict => ({
           subject: row.id,
           question,
-          layerGroup: cellGroup(headDim),
+          layerGroup: cellGroup(column.headDim),
           level: 'declared',
-          ...(stamp.match === 'tooOld' ? { answer: 'unknown', reasons: tooOld } : found),
+          ...(stamp.match === 'tooOld'
+            ? { answer: 'unknown', reasons: tooOld }
+            : worst(
+                asked.map((one) => ({ group: one.group, found: ask(one, { ...one.query, blockSize: pageSize }) })),
+              )),
         });
         return {
           subject: row.id,
-          headDim,
+          headDim: column.headDim,
           pageSize,
-          selects: verdict('selects', row.selects(query, context)),
-          works: verdict('works', row.works(query, context, layer, pageSize)),
+          selects: verdict('selects', (one, query) => row.selects(query, one.context, one.layer)),
+          works: verdict('works', (one, query) => row.works(query, one.context, one.layer, pageSize)),
         };
       });
-    });
-  });
+    }),
+  );
   return { subjects: rows.map(({ id, label, kind }) => ({ id, label, kind })), cells };
 }

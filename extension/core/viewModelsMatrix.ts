@@ -1,9 +1,10 @@
 /** State → the support matrix, and what the flag changes in it, small enough to cross a network at every change. */
 import { askedCapability, currentDevice, type AppState, type DerivedAnswer, type RuleAnswer } from './appState';
 import type { ResultRow } from './attentionCase';
-import { MAX_HEAD_DIMS, MAX_LAYOUTS } from './derive';
+import { columnOp, MAX_HEAD_DIMS, MAX_LAYOUTS, modelHeadDims } from './derive';
 import type { MatrixCell, MatrixSubject } from './evaluation';
 import { formatPageSize } from './format';
+import { columnsText, type MatrixColumn } from './matrix';
 import { known } from './store';
 import {
   stronger,
@@ -65,6 +66,8 @@ export interface MatrixSection {
   readonly flagChanges: readonly FlagChange[];
   /** Changes that did not fit. */
   readonly flagChangesHidden: number;
+  /** What the columns ask about, one sentence; `null` = there is no matrix. */
+  readonly asked: string | null;
   /** Why there is no matrix, or what it leaves out; `null` = it is complete. */
   readonly note: string | null;
 }
@@ -74,9 +77,10 @@ const MAX_FLAG_CHANGES = 200;
 /** The matrix of the flag as it is set, with measured answers laid over the declared ones. */
 export function matrixSection(state: AppState): MatrixSection {
   const derived = known(state.derived);
-  const headDims = unique(state.form.headDims);
+  const headDims = unique([...modelHeadDims(state), ...state.form.headDims]);
   const pageSizes = unique(state.form.pageSizes);
-  const shownDims = headDims.slice(0, MAX_HEAD_DIMS);
+  const shownDims =
+    derived === null ? headDims.slice(0, MAX_HEAD_DIMS) : derived.flagOff.columns.map((column) => column.headDim);
   const shownPages = pageSizes.slice(0, MAX_LAYOUTS);
   const layouts = shownPages.map((pageSize) => ({ pageSize, label: formatPageSize(pageSize) }));
   if (derived === null) {
@@ -88,12 +92,13 @@ export function matrixSection(state: AppState): MatrixSection {
       cells: [],
       flagChanges: [],
       flagChangesHidden: 0,
+      asked: null,
       note: emptySentence(state),
     };
   }
   const table = new VerdictTable();
   const answer = answerInForce(state, derived);
-  const measured = measuredVerdicts(state);
+  const measured = measuredVerdicts(state, answer.columns);
   const current = cellIndex(answer.cells);
   const subjects = answer.subjects.map((subject) => subjectView(subject));
   const cells = shownPages.map((pageSize) =>
@@ -116,6 +121,7 @@ export function matrixSection(state: AppState): MatrixSection {
     cells,
     flagChanges: changes.slice(0, MAX_FLAG_CHANGES),
     flagChangesHidden: Math.max(0, changes.length - MAX_FLAG_CHANGES),
+    asked: columnsText(answer.columns),
     note: truncationNote(headDims.length - shownDims.length, pageSizes.length - shownPages.length),
   };
 }
@@ -165,7 +171,8 @@ function cellIndex(cells: readonly MatrixCell[]): Map<string, MatrixCell> {
 }
 
 /** What the rows of the selected device say about "works"; only when the question is about that device. */
-function measuredVerdicts(state: AppState): Map<string, Verdict> {
+function measuredVerdicts(state: AppState, columns: readonly MatrixColumn[]): Map<string, Verdict> {
+  const ops = new Map(columns.map((column) => [column.headDim, columnOp(column, state.form)]));
   const device = currentDevice(state);
   const verdicts = new Map<string, Verdict>();
   if (device === null || device.kind === 'cpu') return verdicts;
@@ -174,7 +181,8 @@ function measuredVerdicts(state: AppState): Map<string, Verdict> {
   if (asked === null || own === null || asked[0] !== own[0] || asked[1] !== own[1]) return verdicts;
   const counted = new Map<string, number>();
   for (const row of state.rows) {
-    if (row.deviceId !== device.id || row.case.op !== state.form.op || row.case.dtype !== state.form.dtype) continue;
+    if (row.deviceId !== device.id || row.case.op !== ops.get(row.case.headDim) || row.case.dtype !== state.form.dtype)
+      continue;
     const key = cellKey(row.engine, row.case.headDim, row.case.pageSize);
     const verdict = measuredVerdict(row);
     if (verdict === null) continue;

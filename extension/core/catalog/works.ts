@@ -27,8 +27,23 @@ export interface WorksAnswer {
   readonly reasons: readonly VerdictReason[];
 }
 
-/** Checks of the validator that state what the kernels take, as opposed to what vLLM combines. */
-const KERNEL_CHECKS = new Set(['VAL-01', 'VAL-02', 'VAL-03', 'VAL-04', 'VAL-10', 'VAL-07', 'VAL-21', 'IMPORT']);
+/** Checks of the validator that state what the kernels take of a layer, as opposed to what vLLM combines. */
+const KERNEL_CHECKS = new Set([
+  'VAL-01',
+  'VAL-02',
+  'VAL-03',
+  'VAL-04',
+  'VAL-05',
+  'VAL-06',
+  'VAL-07',
+  'VAL-08',
+  'VAL-10',
+  'VAL-11',
+  'VAL-12',
+  'VAL-13',
+  'VAL-21',
+  'IMPORT',
+]);
 
 const no = (code: string, text: string, where: string): WorksAnswer => ({
   answer: 'no',
@@ -39,6 +54,8 @@ const unknownAnswer = (text: string, where: string | null): WorksAnswer => ({
   answer: 'unknown',
   reasons: [{ code: 'UNKNOWN', text, source: where === null ? null : { where } }],
 });
+
+const FA4_NAME = 'flash-attn-4 4.0.0b';
 
 /** pip's flash-attn-4 for this layer, at its inspected version or, not inspected, at the newest known one. */
 export function systemFa4Works(
@@ -58,7 +75,12 @@ export function systemFa4Works(
   if (beta === null || beta > NEWEST_FA4_BETA) {
     return unknownAnswer(`flash-attn-4 ${String(installed)} is not in the catalog; measure it instead`, null);
   }
-  const where = `flash-attn-4 4.0.0b${beta} flash_attn/cute/interface.py`;
+  const where = `${FA4_NAME}${beta} flash_attn/cute/interface.py`;
+  if (query.useMla) {
+    return context.capability[0] === 9
+      ? no('FA4-LIB', `${FA4_NAME}${beta} takes q_v, which an MLA layer needs, on 10.x and 11.x only`, where)
+      : unknownAnswer(`what ${FA4_NAME}${beta} takes of an MLA layer on this GPU is not in the catalog`, where);
+  }
   if (query.dtype === 'float32') {
     return no('FA4-LIB', 'FA4 takes float16 and bfloat16, not float32', where);
   }
@@ -72,7 +94,7 @@ export function systemFa4Works(
     return refusal.ruleId === 'UNKNOWN' ? unknownAnswer(refusal.text, where) : no(refusal.ruleId, refusal.text, where);
   }
   const assumed = installed === null ? ' (not inspected; limits of the newest known beta)' : '';
-  return yesReason('FA4-LIB', `within the limits of flash-attn-4 4.0.0b${beta}${assumed}`, where);
+  return yesReason('FA4-LIB', `within the limits of ${FA4_NAME}${beta}${assumed}`, where);
 }
 
 /** Where the what-if flag's behaviour is written. */
@@ -89,7 +111,7 @@ export function flagWorks(
   layer: LayerFacts,
   pageSize: number | null,
 ): WorksAnswer | null {
-  if (context.useSystemFlashAttn !== true) {
+  if (context.useSystemFlashAttn !== true || query.useMla) {
     return null;
   }
   if (version === 3) {
@@ -117,6 +139,9 @@ export function flashAttnWorks(
   const where = `vllm ${release} v1/attention/backends/flash_attn.py`;
   const kv = query.kvCacheDtype ?? 'auto';
   const quantized = isQuantizedKvCache(release, kv) && kv !== 'bfloat16' && kv !== 'float16';
+  if (query.useMla) {
+    return no('VAL-06', 'MLA not supported', where);
+  }
   if (version === null) {
     return no(
       'TRAP-13',
@@ -136,6 +161,9 @@ export function flashAttnWorks(
   }
   if (capability[0] < 8) {
     return no('FA-8', 'FA2 is only supported on devices with compute capability >= 8', where);
+  }
+  if (query.useMmPrefix && !(version === 4 && within(release, '0.24.0'))) {
+    return no('FA-12', 'partial multimodal token full attention needs FlashAttention 4, from vLLM 0.24.0 on', where);
   }
   if (version === 2) {
     if (query.headSize > 256) {
@@ -175,6 +203,9 @@ export function flashAttnWorks(
           'within the limits of FlashAttention 3: head size a multiple of 8 up to 256, 9.x',
           where,
         );
+  }
+  if (query.hasSink && !within(release, '0.20.0')) {
+    return no('FA-9', 'Sinks are only supported in FlashAttention 3', where);
   }
   if (quantized && capability[0] === 9 && !(within(release, '0.31.0') && query.headSize === 512)) {
     return no('TRAP-9', 'FA4 on 9.x has no FP8 KV cache at this head size', where);
@@ -279,6 +310,6 @@ export function backendWorks(
     return trap;
   }
   return validation.unknown === null
-    ? yesReason('LIMITS', `within what ${name} declares for head size, dtypes, pages and capability`, where)
+    ? yesReason('LIMITS', `within what ${name} declares for the layer, dtypes, pages and capability`, where)
     : { answer: 'unknown', reasons: [{ code: 'UNKNOWN', text: validation.unknown, source: { where } }] };
 }

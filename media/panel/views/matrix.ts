@@ -21,7 +21,7 @@ export function matrixView(context: ViewContext): View {
     <h2 id="matrix-title">Support matrix</h2>
     <p class="quiet">
       <b>selects</b>: would vLLM choose it? <b>works</b>: does it run on this GPU? Each cell says what it rests on:
-      declared by a release, inspected in files, validated by the installed vLLM, or measured here.
+      declared by a release, inspected in files, validated by the installed vLLM, or measured here. ${matrix.asked}
     </p>
     ${
       matrix.subjects.length === 0

@@ -2,19 +2,41 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RELEASES } from '../../../extension/core/catalog/releases';
-import { declaredMatrix, type MatrixRequest } from '../../../extension/core/matrix';
-import { UNKNOWN_AVAILABILITY } from '../../../extension/core/request';
+import { columnsText, declaredMatrix, matrixColumns, type MatrixRequest } from '../../../extension/core/matrix';
+import { UNKNOWN_AVAILABILITY, type EvaluateRequest, type ModelFacts } from '../../../extension/core/request';
+import { ask, DEEPSEEK_V3, DEEPSEEK_V32, GEMMA4_VISION, GPT_OSS, layer, LLAMA } from './evaluateFixtures';
 
-const request = (change: Partial<MatrixRequest> = {}): MatrixRequest => ({
-  vllmVersion: '0.33.0',
-  capability: [9, 0],
-  headDims: [64, 128, 256, 512, 576],
-  pageSizes: [16, 128, null],
+interface Change extends Partial<
+  Pick<EvaluateRequest, 'vllmVersion' | 'capability' | 'useSystemFlashAttn' | 'availability'>
+> {
+  readonly dtype?: 'bfloat16' | 'float16';
+  readonly kvCacheDtype?: string;
+}
+
+const HEAD_DIMS = [64, 128, 256, 512, 576];
+
+/** Head sizes alone; 576 as latent attention. */
+const request = (change: Change = {}): MatrixRequest => {
+  const { dtype = 'bfloat16', kvCacheDtype = 'auto', vllmVersion = '0.33.0', capability = [9, 0], ...rest } = change;
+  return {
+    request: ask(vllmVersion, capability, { ...LLAMA, layerGroups: [] }, { kvCacheDtype }, rest),
+    columns: matrixColumns(HEAD_DIMS, [], false).map((column) => ({ ...column, mla: column.headDim === 576 })),
+    pageSizes: [16, 128, null],
+    dtype,
+  };
+};
+
+/** The head sizes of a model, with its layers as they are. */
+const ofModel = (
+  model: ModelFacts,
+  capability: readonly [number, number],
+  vllmVersion = '0.33.0',
+  headDims = [...new Set(model.layerGroups.map((group) => group.headDim))],
+): MatrixRequest => ({
+  request: ask(vllmVersion, capability, model),
+  columns: matrixColumns(headDims, model.layerGroups, false),
+  pageSizes: [16, null],
   dtype: 'bfloat16',
-  kvCacheDtype: 'auto',
-  useSystemFlashAttn: false,
-  availability: UNKNOWN_AVAILABILITY,
-  ...change,
 });
 
 /** `selects works`, e.g. `yes no`. */
@@ -27,7 +49,7 @@ function cell(asked: MatrixRequest, subject: string, headDim: number, pageSize: 
 }
 
 describe('declared matrix', () => {
-  const rows: readonly [string, Partial<MatrixRequest>, string, number, number | null, string][] = [
+  const rows: readonly [string, Change, string, number, number | null, string][] = [
     ['FA3 stops at 256', {}, 'FLASH_ATTN.FA3', 256, 16, 'yes yes'],
     ['FA3 at 512 is upgraded', {}, 'FLASH_ATTN.FA3', 512, 16, 'no no'],
     ['vendored FA4 takes 512 on Hopper', {}, 'FLASH_ATTN.FA4', 512, 16, 'yes yes'],
@@ -85,6 +107,79 @@ describe('declared matrix', () => {
     assert.equal(cell(request(absent), 'FLASH_ATTN.FA4', 128, 16), 'yes yes');
     assert.equal(cell(request(absent), 'fa4.system', 128, 16), 'yes no');
     assert.equal(cell(request(on), 'FLASH_ATTN_MLA', 576, 16), 'yes no');
+  });
+
+  it('asks MLA backends for an MLA layer, and shows no other backend there', () => {
+    const asked = ofModel(DEEPSEEK_V3, [9, 0]);
+    assert.equal(cell(asked, 'FLASH_ATTN_MLA', 576, 16), 'yes yes');
+    assert.equal(cell(asked, 'FLASHMLA', 576, 16), 'no no');
+    assert.equal(cell(asked, 'FLASHMLA_SPARSE', 576, null), 'no no');
+    const { subjects } = declaredMatrix(asked);
+    for (const id of ['TRITON_ATTN', 'FLEX_ATTENTION', 'FLASH_ATTN.FA3', 'fa4.system']) {
+      assert.ok(!subjects.some((subject) => subject.id === id), id);
+    }
+    assert.equal(cell(ofModel(DEEPSEEK_V32, [9, 0]), 'FLASH_ATTN_MLA_SPARSE', 576, null), 'yes yes');
+    assert.equal(cell(ofModel(DEEPSEEK_V32, [9, 0]), 'FLASH_ATTN_MLA', 576, null), 'no no');
+  });
+
+  it('gives a model of both kinds both kinds of backends, and none of them a yes for the other kind', () => {
+    const both = { ...DEEPSEEK_V3, layerGroups: [...DEEPSEEK_V3.layerGroups, layer({ headDim: 128 })] };
+    for (const useSystemFlashAttn of [false, true]) {
+      for (const capability of [
+        [8, 0],
+        [9, 0],
+        [10, 0],
+        [12, 0],
+      ] as const) {
+        const asked = ofModel(both, capability, '0.33.0', [576, 128, 64]);
+        const { cells } = declaredMatrix({ ...asked, request: { ...asked.request, useSystemFlashAttn } });
+        for (const entry of cells) {
+          const isMla = entry.subject.includes('MLA');
+          const said = `${entry.subject} d${entry.headDim} on ${capability.join('.')}`;
+          if (isMla !== (entry.headDim === 576)) {
+            assert.equal(entry.selects.answer, 'no', said);
+            assert.notEqual(entry.works.answer, 'yes', said);
+          }
+        }
+        assert.ok(cells.some((entry) => entry.headDim === 576 && entry.works.answer === 'yes'));
+        assert.ok(cells.some((entry) => entry.headDim === 128 && entry.works.answer === 'yes'));
+      }
+    }
+  });
+
+  it("takes the layers' sinks, windows, soft caps and image spans into account, and says so", () => {
+    assert.equal(cell(ofModel(GPT_OSS, [8, 0]), 'FLASH_ATTN.FA2', 64, 16), 'no no');
+    assert.equal(cell(ofModel(GPT_OSS, [9, 0]), 'FLASH_ATTN.FA3', 64, 16), 'yes yes');
+    assert.equal(cell(ofModel(GPT_OSS, [9, 0]), 'TURBOQUANT', 64, 16), 'no no');
+    const softcap = { ...LLAMA, layerGroups: [layer({ headDim: 128, softcap: 50 })] };
+    assert.equal(cell(ofModel(softcap, [9, 0]), 'FLEX_ATTENTION', 128, 16), 'yes no');
+    const vision = ofModel(GEMMA4_VISION, [9, 0]);
+    assert.equal(cell(vision, 'TRITON_FLASH_ATTN', 512, 16), 'yes yes');
+    assert.equal(cell(vision, 'FLASHINFER', 512, 16), 'no no');
+    assert.equal(cell(vision, 'FLASH_ATTN.FA3', 256, 16), 'no no');
+    assert.match(columnsText(vision.columns), /with their windows, sinks.*sliding_window, full_attention\.$/);
+    assert.match(columnsText(request().columns), /head size alone: no window/);
+    assert.match(columnsText(ofModel(LLAMA, [9, 0], '0.33.0', [128, 64]).columns), /: d128; d64: head size alone\.$/);
+  });
+
+  it('shows the worse answer where layers of one head size differ, and names the layers', () => {
+    const mixed = {
+      ...LLAMA,
+      layerGroups: [layer({ id: 'plain', headDim: 64 }), layer({ id: 'sinks', headDim: 64, sinks: true })],
+    };
+    const asked = ofModel(mixed, [8, 0]);
+    assert.equal(cell(asked, 'FLASH_ATTN.FA2', 64, 16), 'no no');
+    const found = declaredMatrix(asked).cells.find((entry) => entry.subject === 'FLASH_ATTN.FA2');
+    assert.match(found?.works.reasons[0]?.text ?? '', /^sinks: Sinks are only supported/);
+  });
+
+  it('does not let the flag reach the system library where version 4 does not resolve', () => {
+    for (const capability of [
+      [8, 0],
+      [12, 0],
+    ] as const) {
+      assert.match(cell(request({ useSystemFlashAttn: true, capability }), 'fa4.system', 128, 16), /^no /);
+    }
   });
 
   it('has one cell per subject, head size and layout, each with reasons, on every release and family', () => {
