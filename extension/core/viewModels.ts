@@ -137,8 +137,28 @@ export function allFindings(state: AppState): readonly Finding[] {
   const serve = known(state.serve);
   return [
     ...(serve?.findings ?? []),
+    ...environmentFailure(state),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? findingsWithoutFamily(state) : answerInForce(state, derived).evaluation.findings),
+  ];
+}
+
+/** The Python environment was to be inspected and could not be. */
+function environmentFailure({ environment }: AppState): readonly Finding[] {
+  if (environment.status !== 'failed') return [];
+  const { code, what, next } = environment.failure;
+  return [
+    {
+      id: `environment:${code}`,
+      code: `environment-${code}`,
+      severity: 'warning',
+      title: 'The Python environment was not inspected',
+      detail: `${what} ${next}`,
+      level: 'inspected',
+      source: null,
+      range: null,
+      fixes: [],
+    },
   ];
 }
 

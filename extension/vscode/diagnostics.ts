@@ -48,5 +48,6 @@ export class FindingDiagnostics implements vscode.Disposable {
 }
 
 function sameFindings(a: readonly Finding[], b: readonly Finding[]): boolean {
-  return a.length === b.length && a.every((finding, index) => finding === b[index]);
+  // By content: some are made anew for every state, and setting the same Problems again would make them flicker.
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

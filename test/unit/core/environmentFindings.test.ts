@@ -3,10 +3,14 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import * as v from 'valibot';
+import type { AppState, Setting } from '../../../extension/core/appState';
 import type { EnvironmentFacts } from '../../../extension/core/environment';
 import { environmentFactsSchema } from '../../../extension/core/environment';
 import { catalogDifferences, environmentFindings, withEnvironment } from '../../../extension/core/environmentFindings';
+import { failed, IDLE, ready } from '../../../extension/core/store';
 import type { Finding } from '../../../extension/core/verdict';
+import { panelModel } from '../../../extension/core/viewModels';
+import { evaluated, freshState, hopperState } from '../../ui/support/states';
 
 /** What the probe said about a released wheel, paths replaced. */
 function recorded(version: string): EnvironmentFacts {
@@ -104,4 +108,24 @@ test('what inspection answers is not said again by the rules, unless another rel
   assert.deepEqual(withEnvironment([declared], facts, '0.19.1'), []);
   assert.deepEqual(withEnvironment([declared], facts, '0.20.0'), [declared]);
   assert.deepEqual(withEnvironment([declared], null, '0.19.1'), [declared]);
+});
+
+test('with an inspected environment the installed release answers, unless another one is set', () => {
+  const state = { ...hopperState(), environment: ready(recorded('0.19.1')) };
+  assert.match(panelModel(evaluated(state)).rules.release, /0\.19\.1/);
+  const set: Setting<string> = { value: '0.33.0', setIn: 'user' };
+  assert.match(panelModel(evaluated({ ...state, vllmVersion: set })).rules.release, /0\.33\.0/);
+});
+
+test('traps and a failed inspection are findings also where no SM family is asked about', () => {
+  const facts = recorded('0.19.1');
+  const trapped: EnvironmentFacts = {
+    ...facts,
+    flashAttnPlaces: [{ path: '/env/flash_attn', hasInit: false, hasRotary: false, hasCuteInterface: true }],
+  };
+  const codes = (environment: AppState['environment']): string[] =>
+    panelModel({ ...freshState(), environment }).findings.map((finding) => finding.code);
+  assert.ok(codes(ready(trapped)).includes('environment-rotaryImportBreaks'));
+  const failure = { code: 'interpreterUnusable', what: 'It cannot be used.', next: 'Choose another.' } as const;
+  assert.deepEqual(codes(failed(IDLE, failure)), ['environment-interpreterUnusable']);
 });
