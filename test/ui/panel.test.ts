@@ -223,4 +223,17 @@ describe('snapshots', () => {
     assert.equal(await page.getByLabel('Query heads').inputValue(), '');
     await page.close();
   });
+
+  it('keeps what is being typed when a snapshot crosses the request on its way', async () => {
+    const { page, show, intents } = await openPanelTab(browser, server, 'dark');
+    await show(noGpuState());
+    await page.locator('summary', { hasText: 'head sizes' }).click();
+    await page.getByRole('textbox', { name: 'Head sizes' }).fill('64, 1');
+    while (!(await intents()).some((intent) => intent.type === 'setRequest')) await page.waitForTimeout(20);
+    await page.getByLabel('Query heads').fill('');
+    await show(noGpuState());
+    assert.equal(await page.getByRole('textbox', { name: 'Head sizes' }).inputValue(), '64, 1');
+    assert.equal(await page.getByLabel('Query heads').inputValue(), '');
+    await page.close();
+  });
 });

@@ -81,6 +81,20 @@ export async function runCommand(page: Page, title: string): Promise<void> {
   await page.keyboard.press('Enter');
 }
 
+/** Answers VS Code's own file dialog with a path. */
+export async function chooseFile(page: Page, title: string, file: string): Promise<void> {
+  const dialog = page.locator('.quick-input-widget', { hasText: title });
+  await dialog.waitFor();
+  const input = dialog.locator('input.input');
+  // The dialog lists a folder while it is typed in, and takes Enter for what it has listed so far.
+  for (let attempt = 0; attempt < 10 && (await dialog.isVisible()); attempt += 1) {
+    if ((await input.inputValue()) !== file) await input.fill(file);
+    await page.waitForTimeout(500);
+    if (await dialog.isVisible()) await page.keyboard.press('Enter');
+    await page.waitForTimeout(500);
+  }
+}
+
 /** The panel's own document, two frames deep. */
 export async function panelFrame(page: Page): Promise<Frame> {
   const deadline = Date.now() + 30_000;
