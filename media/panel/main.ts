@@ -26,6 +26,8 @@ let ui: UiState = restoreUiState();
 let draft: FormDraft | null = null;
 /** The host's form that the draft was last taken from. */
 let draftBase = '';
+/** The form that our last request takes the place of: a snapshot that still has it left before the host heard of ours. */
+let replacedForm: string | null = null;
 let typing: number | undefined;
 
 onSnapshot((snapshot) => {
@@ -34,7 +36,8 @@ onSnapshot((snapshot) => {
   model = snapshot;
   // A form that the host changed (preset, device) replaces what is being typed; an echo of our own does not.
   const base = JSON.stringify(snapshot.request.form);
-  if (draft === null || base !== draftBase) {
+  if (base !== replacedForm) replacedForm = null;
+  if (draft === null || (base !== draftBase && replacedForm === null)) {
     const typed = draft === null ? null : parseDraft(draft);
     if (typed === null || !typed.ok || JSON.stringify(typed.form) !== base) draft = draftOf(snapshot.request.form);
     draftBase = base;
@@ -62,6 +65,7 @@ function sendDraft(): void {
   if (draft === null) return;
   const parsed = parseDraft(draft);
   if (!parsed.ok || JSON.stringify(parsed.form) === draftBase) return;
+  replacedForm = draftBase;
   draftBase = JSON.stringify(parsed.form);
   send({ type: 'setRequest', request: parsed.form });
 }
