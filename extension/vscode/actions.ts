@@ -8,14 +8,16 @@ import { known, type Store } from '../core/store';
 import { allFindings } from '../core/viewModels';
 import { deviceLabel } from '../core/viewModelsDevice';
 import type { Intent } from '../protocol/panelApi';
-import type { CommandHandler, CommandId } from './commands';
+import { guarded, type CommandHandler, type CommandId } from './commands';
 import type { OutputLogger } from './logging';
 import type { EnvironmentProbing } from './environmentProbing';
 import type { ModelFile } from './modelFile';
 import type { Probing } from './probing';
 import { compareReports, exportReport, openReport } from './reportCommands';
 import type { Running } from './running';
+import { offerToWriteFlag } from './serveFileWriter';
 import type { SettingsReader } from './settings';
+import { resolveSettingPath } from './workspaceFiles';
 
 /** What the actions work with. */
 export interface ActionPorts {
@@ -148,6 +150,13 @@ export class Actions {
   /** @param say tell where it was written; the panel shows that by itself */
   async #setFlag(on: boolean, say: boolean): Promise<void> {
     const place = await this.#ports.settings.write('useSystemFlashAttn', on);
+    const serveFile = this.#ports.settings.current.serveConfigPath.value;
+    if (serveFile !== '') {
+      // Not awaited either, for the same reason as the toast below.
+      void guarded(this.#ports.log, 'Writing the serve file', () =>
+        offerToWriteFlag(this.#state, resolveSettingPath(serveFile), on),
+      );
+    }
     if (!say && this.#state.hasFolder) return;
     const state = on ? vscode.l10n.t('on') : vscode.l10n.t('off');
     const places = {

@@ -1,0 +1,77 @@
+/**
+ * Writes one attention field into the vLLM YAML: through the editor when the file is open there, so that unsaved changes
+ * stay and undo is one step, else on disk in one piece.
+ */
+import * as vscode from 'vscode';
+import type { AppState } from '../core/appState';
+import {
+  editAttentionField,
+  refusalToWriteField,
+  type AttentionFieldChange,
+  type ConfigTextEdit,
+} from '../core/configEdits';
+import { askedVersion } from '../core/derive';
+import { DiagError } from '../core/errors';
+import { SYSTEM_FLASH_ATTN_FIELD } from '../core/flashAttnFlag';
+import { serveFileKind } from '../core/serveConfig';
+import { known } from '../core/store';
+import { readEditableFile, writeFileEdits } from '../node/fileEdits';
+
+/**
+ * Sets or removes a field. Rejects with `fileUnwritable` and the reason when it cannot be done in place, `fileChanged` when
+ * somebody else was faster, `fileUnreadable`.
+ * @param vllmVersion release that will read the file; decides the form of a new key
+ */
+export async function writeAttentionField(
+  uri: vscode.Uri,
+  change: AttentionFieldChange,
+  vllmVersion: string,
+): Promise<void> {
+  const editsFor = (text: string): readonly ConfigTextEdit[] => {
+    if (serveFileKind(uri.path, text) !== 'vllmYaml') {
+      throw new DiagError('fileUnwritable', { path: uri.fsPath, problem: 'it is no vLLM YAML file' });
+    }
+    const result = editAttentionField(text, change, vllmVersion);
+    if (result.ok) return result.edits;
+    const problem = result.refusal.problem.replace(/\.$/, '');
+    throw new DiagError('fileUnwritable', { path: uri.fsPath, problem });
+  };
+  const open = vscode.workspace.textDocuments.find((document) => document.uri.toString() === uri.toString());
+  if (open === undefined) {
+    const file = await readEditableFile(uri.fsPath);
+    await writeFileEdits(file, editsFor(file.text));
+    return;
+  }
+  const edits = editsFor(open.getText());
+  if (edits.length === 0) return;
+  const wasDirty = open.isDirty;
+  const whole = new vscode.WorkspaceEdit();
+  for (const { offset, length, newText } of edits) {
+    whole.replace(uri, new vscode.Range(open.positionAt(offset), open.positionAt(offset + length)), newText);
+  }
+  if (!(await vscode.workspace.applyEdit(whole))) throw new DiagError('fileChanged', { path: uri.fsPath });
+  // Unsaved changes are the user's to save.
+  if (!wasDirty) await open.save();
+}
+
+/**
+ * Asks whether the flag should go into the serve file too. Only where the installed vLLM was inspected and declares it: any
+ * other would stop at start-up or drop the field, which the panel says.
+ * @param uri the serve file of the settings
+ */
+export async function offerToWriteFlag(state: AppState, uri: vscode.Uri, on: boolean): Promise<void> {
+  const environment = known(state.environment);
+  if (!/\.ya?ml$/i.test(uri.path)) return;
+  if (refusalToWriteField(environment, SYSTEM_FLASH_ATTN_FIELD) !== null) return;
+  const written = known(state.serve)?.useSystemFlashAttn ?? null;
+  // Absent means off, so switching off has nothing to write into a file that does not mention it.
+  if (written === on || (written === null && !on)) return;
+  const write = vscode.l10n.t('Write to {0}', vscode.workspace.asRelativePath(uri));
+  const choice = await vscode.window.showInformationMessage(
+    vscode.l10n.t('vLLM reads {0} from its config file. Write it there too?', SYSTEM_FLASH_ATTN_FIELD),
+    write,
+  );
+  if (choice !== write) return;
+  const version = askedVersion(state.vllmVersion, environment);
+  await writeAttentionField(uri, { field: SYSTEM_FLASH_ATTN_FIELD, value: on }, version);
+}
