@@ -20,6 +20,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) =>
 );
 
 void runCli(process.argv.slice(2), {
+  input: process.stdin,
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   outIsTerminal: process.stdout.isTTY,

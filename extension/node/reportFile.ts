@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { DiagError } from '../core/errors';
 import type { PrivateWords } from '../core/redact';
-import { MAX_REPORT_BYTES, parseReport, type Report } from '../core/report';
+import { createReport, MAX_REPORT_BYTES, parseReport, type Report, type ReportParts } from '../core/report';
 
 /**
  * Reads a report. Rejects with `fileUnreadable`, `fileTooLarge` (nothing is read then) and what `parseReport` throws.
@@ -63,6 +63,21 @@ function problemOf(error: unknown): string {
     default:
       return (error as Error).message;
   }
+}
+
+/** A report made now, on this machine. */
+export function machineReport(
+  toolVersion: string,
+  redacted: boolean,
+  parts: Omit<ReportParts, 'toolVersion' | 'createdAtMs' | 'machine' | 'privateWords'>,
+): Report {
+  return createReport({
+    ...parts,
+    toolVersion,
+    createdAtMs: Date.now(),
+    machine: machineFacts(),
+    privateWords: redacted ? privateWords() : null,
+  });
 }
 
 /** What to take out of reports made by this user on this machine. */

@@ -3,27 +3,33 @@ import path from 'node:path';
 import { stat } from 'node:fs/promises';
 import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../../core/appState';
 import { NEWEST_RELEASE } from '../../core/catalog/releases';
-import { askedVersion, deriveAnswer } from '../../core/derive';
+import { askedVersion } from '../../core/derive';
 import type { EnvironmentFacts } from '../../core/environment';
-import { DiagError } from '../../core/errors';
 import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
+import {
+  DEFAULT_CAPABILITY,
+  explain,
+  explainForm,
+  firstGpu,
+  FLAG_CHOICES,
+  parseCapability,
+  type FlagChoice,
+} from '../../core/explanation';
 import { smFamily } from '../../core/facts';
 import { flagRows } from '../../core/flashAttnFlag';
 import { formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
 import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/loadedFiles';
+import { columnsText } from '../../core/matrix';
 import type { RequestForm } from '../../core/requestForm';
 import { SERVE_FILE_LIMIT_BYTES } from '../../core/serveConfig';
 import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
-import { IDLE, ready } from '../../core/store';
 import type { Answer, Finding } from '../../core/verdict';
+import { findCachedModel } from '../modelFiles';
 import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { readTextFile } from '../reportFile';
 import { withClient } from './client';
 import { deliverReport, EXIT, onlyReport, paint, type CliIo, type Command } from './io';
 import { COMMON_HELP, COMMON_OPTIONS, oneOf, readOptions, usage, wholeNumbers } from './options';
-
-/** Asked for when the machine has no GPU and no family was named. */
-const DEFAULT_CAPABILITY = [9, 0] as const;
 
 const EXPLAIN_OPTIONS = {
   ...COMMON_OPTIONS,
@@ -50,11 +56,11 @@ What cannot be established is "unknown".
 
   --vllm VERSION       release to ask about (default: the one --python has, else the newest known, ${NEWEST_RELEASE})
   --sm X.Y             SM family, e.g. 8.0, 9.0, 12.0 (default: this machine's first GPU, else 9.0)
-  --model PATH         a Hugging Face config.json or the folder that holds it
+  --model PATH         a Hugging Face config.json, the folder that holds it, or the name of a model in the local cache
   --config PATH        serve settings: vLLM YAML, shell script, Dockerfile, compose file, launch.json or .env
   --python PATH        interpreter (or folder with a .venv) of the environment that has vLLM: inspects it by reading its
                        files, and asks about the vLLM installed there unless --vllm is given; runs that interpreter
-  --head-dim N,…       head sizes to ask about (default: the model's, else 64,128,256,512)
+  --head-dim N,…       head sizes to ask about besides the model's (default without a model: 64,128,256,512)
   --mla                without a model: latent attention of the DeepSeek kind
   --page N,…           page layouts of the matrix; "contiguous" for none (default contiguous,16,64)
   --dtype T            bf16 (default) or fp16
@@ -67,59 +73,35 @@ cannot be read, 2 usage`,
   async run(args, io) {
     const { values } = readOptions(args, EXPLAIN_OPTIONS);
     const target = values.json ?? null;
-    const which = oneOf('system-fa4', values['system-fa4'] ?? 'off', ['off', 'on', 'diff']);
+    const which = oneOf('system-fa4', values['system-fa4'] ?? 'off', FLAG_CHOICES);
     const environment = values.python === undefined ? null : await readEnvironment(values.python, io);
     const setting = versionSetting(values.vllm);
     const vllmVersion = askedVersion(setting, environment);
     const asksFor = readForm(values);
     const asked = values.sm === undefined ? null : readCapability(values.sm);
     const serve = values.config === undefined ? null : await readServe(values.config);
-    const model = values.model === undefined ? null : await readModel(values.model, vllmVersion, serve);
+    const model = values.model === undefined ? null : await readModel(values.model, vllmVersion, serve, io.env);
     const modelDims = [...new Set((model?.facts.layerGroups ?? []).map((group) => group.headDim))];
     // The matrix is about the model's head sizes, unless others were asked for.
     const form =
       values['head-dim'] === undefined && modelDims.length > 0 ? { ...asksFor, headDims: modelDims } : asksFor;
     const { capability, from } =
       asked === null ? await machineCapability(io) : { capability: asked, from: 'asked for' };
-    const derived = deriveAnswer({
-      form,
-      model: model === null ? IDLE : ready(model),
-      serve: serve === null ? IDLE : ready(serve),
-      environment: environment === null ? IDLE : ready(environment),
+    const { derived, answer, findings, explanation } = explain({
       vllmVersion: setting,
-      hasFolder: false,
-      major: capability[0],
-      minor: capability[1],
+      capability,
+      form,
+      model,
+      serve,
+      environment,
+      flag: which,
     });
-    if (derived === null) throw new DiagError('internal', { problem: 'no SM family was asked about' });
-    const answer = which === 'on' ? derived.flagOn : derived.flagOff;
-    const findings = [
-      ...answer.evaluation.findings,
-      ...(serve?.findings ?? []),
-      // Asked for the difference, they are part of the answer, printed with it, and no reason to fail.
-      ...(which === 'on' ? derived.flagFindings : []),
-    ];
     if (!onlyReport(target)) {
       const title = titleText(answer, capability, from, model, which);
       const notes = [...(model?.notes ?? []), ...answer.evaluation.assumptions];
       io.out(`${explainText(title, answer, findings, notes, derived, which, values.reasons, io)}\n`);
     }
-    await deliverReport(io, target, !values['no-redact'], {
-      command: 'explain',
-      facts: null,
-      explanation: {
-        capability,
-        model: model?.name ?? null,
-        systemFlashAttn: which,
-        evaluation: answer.evaluation,
-        subjects: answer.subjects,
-        cells: answer.cells,
-        ...(which === 'diff'
-          ? { withFlag: derived.flagOn.evaluation, flagNotes: derived.flagNotes, flagRows: flagRows(capability, null) }
-          : {}),
-        findings,
-      },
-    });
+    await deliverReport(io, target, !values['no-redact'], { command: 'explain', facts: null, explanation });
     return findings.some((finding) => finding.severity === 'error') ? EXIT.failed : EXIT.ok;
   },
 };
@@ -138,11 +120,10 @@ async function readEnvironment(place: string, io: CliIo): Promise<EnvironmentFac
   return probePythonEnvironment({ interpreter, scriptPath: probeScript(io.rootDir), env: io.env, signal: io.signal });
 }
 
-/** `9.0`, `90`, `sm90`, `sm_90a`. */
 function readCapability(text: string): readonly [number, number] {
-  const match = /^(?:sm_?)?(\d{1,2})\.?(\d)[af]?$/i.exec(text);
-  if (match === null) throw usage(`--sm takes an SM family like 9.0 or sm_90, not "${text}".`);
-  return [Number(match[1]), Number(match[2])];
+  const capability = parseCapability(text);
+  if (capability === null) throw usage(`--sm takes an SM family like 9.0 or sm_90, not "${text}".`);
+  return capability;
 }
 
 function readForm(values: {
@@ -152,32 +133,33 @@ function readForm(values: {
   readonly mla: boolean;
 }): RequestForm {
   const pages = (values.page ?? 'contiguous,16,64').split(',').map((each) => each.trim());
-  return {
-    op: values.mla ? 'mlaDecode' : 'prefill',
+  const form = {
     dtype: oneOf('dtype', values.dtype ?? 'bf16', ['bf16', 'fp16']),
     headDims: wholeNumbers('head-dim', values['head-dim'] ?? (values.mla ? '576' : '64,128,256,512'), 1, 100_000),
     pageSizes: pages.map((each) =>
       each === 'contiguous' ? null : (wholeNumbers('page', each, 1, 100_000)[0] ?? null),
     ),
-    qHeads: 32,
-    kvHeads: values.mla ? 1 : 8,
-    batch: 1,
-    qLen: 1,
-    kvLen: 1,
-    causal: true,
   };
+  return explainForm(form, values.mla);
 }
 
 async function readServe(file: string): Promise<LoadedServeFile> {
   return loadServeFile(path.resolve(file), await readTextFile(file, SERVE_FILE_LIMIT_BYTES));
 }
 
-async function readModel(place: string, vllmVersion: string, serve: LoadedServeFile | null): Promise<LoadedModel> {
+async function readModel(
+  place: string,
+  vllmVersion: string,
+  serve: LoadedServeFile | null,
+  env: NodeJS.ProcessEnv,
+): Promise<LoadedModel> {
   const isFolder = await stat(place).then(
     (info) => info.isDirectory(),
     () => false,
   );
-  const file = isFolder ? path.join(place, 'config.json') : place;
+  const isNothing = !isFolder && (await stat(place).catch(() => null)) === null;
+  const cached = isNothing ? await findCachedModel(place, env) : null;
+  const file = cached ?? (isFolder ? path.join(place, 'config.json') : place);
   return loadModel(path.resolve(file), await readTextFile(file, MAX_MODEL_CONFIG_BYTES), {
     vllmVersion,
     tensorParallelSize: (serve?.settings ?? DEFAULT_SERVE_SETTINGS).tensorParallelSize,
@@ -188,14 +170,11 @@ async function readModel(place: string, vllmVersion: string, serve: LoadedServeF
 /** The first GPU's capability by NVML alone; without a GPU the default, said as such. */
 async function machineCapability(io: CliIo): Promise<{ capability: readonly [number, number]; from: string }> {
   const facts = await withClient(io, (client) => client.probe('nvml', io.signal));
-  const gpu = facts.devices.find((device) => device.kind === 'gpu' && device.computeCapability !== null);
-  const capability = gpu?.computeCapability ?? null;
-  return gpu !== undefined && capability !== null
-    ? { capability, from: gpu.name }
-    : { capability: DEFAULT_CAPABILITY, from: 'no GPU here; choose another family with --sm' };
+  const gpu = firstGpu(facts);
+  return gpu === null
+    ? { capability: DEFAULT_CAPABILITY, from: 'no GPU here; choose another family with --sm' }
+    : { capability: gpu.capability, from: gpu.name };
 }
-
-type FlagChoice = 'off' | 'on' | 'diff';
 
 function titleText(
   answer: RuleAnswer,
@@ -303,9 +282,9 @@ function matrixText(answer: RuleAnswer, io: CliIo): string {
   }
   if (tables.size === 0) return '';
   const legend =
-    'Declared matrix, "selects / works" per head size: would the validator take it, does the library declare it';
+    'Declared matrix, "selects / works" per head size: would the validator take it, does the library declare it.';
   return [
-    ...wrap(legend, io.columns),
+    ...wrap(`${legend} ${columnsText(answer.columns)}`, io.columns),
     ...[...tables].map(([table, layouts]) => `\n${layouts.map(formatPageSize).join(', ')}:\n${table}`),
   ].join('\n');
 }
@@ -325,36 +304,48 @@ function cellText(
   return `${selects} / ${LETTERS[cell.works.answer]}`;
 }
 
-function flagText(derived: DerivedAnswer, io: CliIo): string {
-  const changed = derived.flagOff.cells.flatMap((off) => {
-    const on = derived.flagOn.cells.find(
+/** Answers that the flag changes, one line for all page layouts where the same changes for the same reason. */
+function changeRows({ flagOff, flagOn }: DerivedAnswer): readonly (readonly string[])[] {
+  const layouts = new Set(flagOff.cells.map((cell) => cell.pageSize));
+  const rows = new Map<string, { readonly cells: readonly string[]; readonly pageSizes: (number | null)[] }>();
+  for (const off of flagOff.cells) {
+    const on = flagOn.cells.find(
       (each) => each.subject === off.subject && each.headDim === off.headDim && each.pageSize === off.pageSize,
     );
-    return (['selects', 'works'] as const).flatMap((question) => {
+    for (const question of ['selects', 'works'] as const) {
       const before = off[question];
       const after = on?.[question];
-      if (after === undefined || after.answer === before.answer) return [];
-      const cell = `d${off.headDim}, ${formatPageSize(off.pageSize)}`;
-      const subject = derived.flagOff.subjects.find((each) => each.id === off.subject)?.label ?? off.subject;
-      return [[subject, cell, question, `${before.answer} → ${after.answer}`, after.reasons[0]?.text ?? '']];
-    });
-  });
+      if (after === undefined || after.answer === before.answer) continue;
+      const subject = flagOff.subjects.find((each) => each.id === off.subject)?.label ?? off.subject;
+      const change = `${before.answer} → ${after.answer}`;
+      const cells = [subject, `d${off.headDim}`, question, change, after.reasons[0]?.text ?? ''];
+      const key = JSON.stringify(cells);
+      const row = rows.get(key) ?? { cells, pageSizes: [] };
+      row.pageSizes.push(off.pageSize);
+      rows.set(key, row);
+    }
+  }
+  return [...rows.values()].map(({ cells: [subject = '', headDim = '', ...rest], pageSizes }) => [
+    subject,
+    headDim,
+    pageSizes.length === layouts.size ? 'every layout' : pageSizes.map(formatPageSize).join(', '),
+    ...rest,
+  ]);
+}
+
+function flagText(derived: DerivedAnswer, io: CliIo): string {
+  const changed = changeRows(derived);
   const table =
     changed.length === 0
       ? 'No answer of the matrix changes.'
       : textTable(
-          [{ title: 'backend' }, { title: 'cell' }, { title: 'question' }, { title: 'change' }, { title: 'why' }],
+          ['backend', 'head size', 'layout', 'question', 'change', 'why'].map((title) => ({ title })),
           changed,
           io.columns,
         );
   const rows = textTable(
     [{ title: 'layers' }, { title: 'FA' }, { title: 'with the flag' }, { title: 'because' }],
-    flagRows(derived.capability, null).map((row) => [
-      row.mla ? 'MLA' : 'other',
-      String(row.flashAttnVersion),
-      row.outcome,
-      row.text,
-    ]),
+    flagRows(derived.capability, null).map((row) => [row.mla ? 'MLA' : 'other', String(row.flashAttnVersion), row.outcome, row.text]),
     io.columns,
   );
   return [

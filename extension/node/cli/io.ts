@@ -1,17 +1,20 @@
 /** What a command is given: where to print, how wide, where its files are. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
 import { styleText } from 'node:util';
 import type { CancelSignal } from '../../core/async';
 import type { Logger } from '../../core/logger';
-import { createReport, printReport, type Report, type ReportParts } from '../../core/report';
-import { machineFacts, privateWords, writeFileWhole } from '../reportFile';
+import { printReport, type Report, type ReportParts } from '../../core/report';
+import { machineReport, writeFileWhole } from '../reportFile';
 
 /** Exit codes, documented in --help. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, noDevice: 3, interrupted: 130 } as const;
 
 /** The surroundings of one command; tests bring their own. */
 export interface CliIo {
+  /** What `mcp` is spoken to over; no other command reads it. */
+  readonly input: Readable;
   out(text: string): void;
   err(text: string): void;
   /** stdout is a terminal: colour and no wider than it is. */
@@ -74,13 +77,7 @@ export async function deliverReport(
   parts: Omit<ReportParts, 'toolVersion' | 'createdAtMs' | 'machine' | 'privateWords'>,
 ): Promise<Report | null> {
   if (target === null) return null;
-  const report = createReport({
-    ...parts,
-    toolVersion: toolVersion(io.rootDir),
-    createdAtMs: Date.now(),
-    machine: machineFacts(),
-    privateWords: redacted ? privateWords() : null,
-  });
+  const report = machineReport(toolVersion(io.rootDir), redacted, parts);
   if (target === '-') {
     io.out(printReport(report));
   } else {

@@ -5,6 +5,7 @@ import { compareCommand } from './compare';
 import { devicesCommand } from './devices';
 import { explainCommand } from './explain';
 import { EXIT, toolVersion, type CliIo, type Command } from './io';
+import { mcpCommand } from './mcp';
 import { replayCommand } from './replay';
 import { runCommand } from './run';
 import { selftestCommand } from './selftest';
@@ -16,6 +17,7 @@ const COMMANDS: readonly Command[] = [
   selftestCommand,
   compareCommand,
   replayCommand,
+  mcpCommand,
 ];
 
 const OVERVIEW_WIDTH = Math.max(...COMMANDS.map((command) => command.name.length)) + 2;

@@ -1,12 +1,10 @@
 /** What `run` and `selftest` have in common: a device, cases, progress on stderr, a table, a report, an exit code. */
 import type { AttentionCase, Ceilings, ResultRow } from '../../core/attentionCase';
 import { describeCase } from '../../core/caseGrid';
-import { DiagError } from '../../core/errors';
-import { errorText } from '../../core/errorText';
-import type { DeviceFacts, SystemFacts } from '../../core/facts';
+import type { DeviceFacts } from '../../core/facts';
 import { formatRate, formatRelError } from '../../core/format';
 import type { RunOptions } from '../../protocol/helperApi';
-import { runKernels } from '../runSession';
+import { runMeasurement } from '../measurement';
 import { defaultDevice, namedDevice, shortName, withClient } from './client';
 import { cliLogger, deliverReport, EXIT, onlyReport, type CliIo, type ReportTarget } from './io';
 import { exitCodeOf, rowsText, tally } from './rows';
@@ -38,28 +36,24 @@ export interface MeasureRequest {
 /** Runs, prints, reports. Rows that were finished are printed and reported even when the run fails as a whole. */
 export async function measure(io: CliIo, request: MeasureRequest): Promise<number> {
   const quiet = onlyReport(request.target);
-  const rows: ResultRow[] = [];
-  let facts: SystemFacts | null = null;
-  let ceilings: { deviceId: string; ceilings: Ceilings } | null = null;
-  let failure: DiagError | null = null;
-  let ended: 'complete' | 'cancelled' = 'complete';
   const progress = new ProgressLine(io);
-  try {
-    await withClient(io, async (client) => {
-      const probed = await client.probe(request.device === 'cpu' ? 'nvml' : 'driver', io.signal);
-      facts = probed;
-      const device = request.device === null ? defaultDevice(probed) : namedDevice(probed, request.device);
-      const cases = [...request.cases(device)];
-      io.err(
-        `${cases.length} cases on ${shortName(device)} (${device.name})${device.kind === 'cpu' ? ', CPU reference device' : ''}\n`,
-      );
-      const result = await runKernels({
+  const { rows, ceilings, failure, ended, report } = await withClient(io, (client) =>
+    runMeasurement(
+      {
+        probeLevel: request.device === 'cpu' ? 'nvml' : 'driver',
+        device: (facts) => (request.device === null ? defaultDevice(facts) : namedDevice(facts, request.device)),
+        cases: request.cases,
+        options: request.options,
+      },
+      {
         client,
-        params: { deviceId: device.id, cases, options: request.options },
         logger: cliLogger(io),
         signal: io.signal,
-        onFacts: (fresh) => (facts = fresh),
-        onPhase: ({ caseIndex, phase }) => {
+        onStart: (device, cases) =>
+          io.err(
+            `${cases.length} cases on ${shortName(device)} (${device.name})${device.kind === 'cpu' ? ', CPU reference device' : ''}\n`,
+          ),
+        onPhase: ({ caseIndex, phase }, cases) => {
           const current = caseIndex === null ? undefined : cases[caseIndex];
           progress.show(
             current === undefined
@@ -67,42 +61,28 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
               : `${(caseIndex ?? 0) + 1}/${cases.length} ${describeCase(current)}: ${phase}`,
           );
         },
-        onCeilings: (measured) => (ceilings = { deviceId: device.id, ceilings: measured }),
-        onRow: (row, caseIndex) => {
-          rows.push(row);
-          progress.done(`${caseIndex + 1}/${cases.length} ${describeCase(row.case)}: ${row.result.status}`);
-        },
+        onRow: (row, caseIndex, cases) =>
+          progress.done(`${caseIndex + 1}/${cases.length} ${describeCase(row.case)}: ${row.result.status}`),
         confirmBusy: async (busy) => {
           if (request.busyOk) return true;
           if (io.confirm === null) return false;
           progress.clear();
-          return io.confirm(`${device.name} is in use by others: ${busy.summary}. Run all the same? [y/N] `);
+          return io.confirm(`${busy.device.name} is in use by others: ${busy.summary}. Run all the same? [y/N] `);
         },
-      });
-      ended = result.ended;
-    });
-  } catch (error) {
-    failure = DiagError.from(error);
-    if (failure.code === 'cancelled') ended = 'cancelled';
-  }
+      },
+    ),
+  );
   progress.clear();
   if (!quiet && rows.length > 0) {
     const shown = request.shown === 'all' ? rows : rows.filter((row) => row.result.status !== 'ok');
     if (shown.length > 0) io.out(rowsText(shown, io));
-    if (ceilings !== null) io.out(ceilingsText((ceilings as { ceilings: Ceilings }).ceilings));
+    if (ceilings !== null) io.out(ceilingsText(ceilings));
     if (rows.some((row) => row.deviceId === 'cpu' && row.result.gpuMs !== null)) {
       io.out('Times of the CPU reference device; they say nothing about a GPU.\n');
     }
     io.out(`${tally(rows)}${largestError(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
   }
-  const early = failure === null ? null : { code: failure.code, text: errorText(failure).what };
-  await deliverReport(io, request.target, request.redacted, {
-    command: request.command,
-    facts,
-    rows,
-    ceilings: ceilings === null ? [] : [ceilings],
-    failure: early,
-  });
+  await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
   if (ended === 'cancelled') return EXIT.interrupted;
   if (failure !== null) throw failure;
   return exitCodeOf(rows);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { after, test } from 'node:test';
 import { emptyResult } from '../../../extension/core/emptyResult';
 import { createReport, parseReport, printReport } from '../../../extension/core/report';
@@ -25,6 +26,7 @@ async function attnDiag(
   made += 1;
   const counterFile = path.join(folder, `starts-${made}`);
   const code = await runCli(args, {
+    input: Readable.from([]),
     out: (text) => (out += text),
     err: (text) => (err += text),
     outIsTerminal: false,

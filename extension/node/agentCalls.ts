@@ -1,0 +1,88 @@
+/** What the agents' tools do, the same for the editor and for MCP: each answers with the report that the command line writes. */
+import type { LoadedModel, LoadedServeFile, Setting } from '../core/appState';
+import type { CancelSignal } from '../core/async';
+import { explainFormOf, serveSettingsOf, type ExplainInput } from '../core/agentTools';
+import { NEWEST_RELEASE } from '../core/catalog/releases';
+import { askedVersion } from '../core/derive';
+import type { EnvironmentFacts } from '../core/environment';
+import { DEFAULT_CAPABILITY, explain, firstGpu, parseCapability } from '../core/explanation';
+import type { SystemFacts } from '../core/facts';
+import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
+import type { ReportParts } from '../core/report';
+import { DEFAULT_SERVE_SETTINGS } from '../core/request';
+import { readBelowRoots } from './fileRoots';
+
+/** What takes the place of an argument that is left out. */
+export interface ExplainDefaults {
+  readonly vllmVersion: Setting<string>;
+  readonly environment: EnvironmentFacts | null;
+  readonly model: LoadedModel | null;
+  readonly serve: LoadedServeFile | null;
+}
+
+/** Without an editor: the newest release, no environment, no model, vLLM's own settings. */
+export const NO_DEFAULTS: ExplainDefaults = {
+  vllmVersion: { value: 'newest', setIn: 'default' },
+  environment: null,
+  model: null,
+  serve: null,
+};
+
+/** What the explanation may use of its surroundings. */
+export interface ExplainPorts {
+  /** Folders that models are read below. */
+  readonly roots: readonly string[];
+  readonly defaults: ExplainDefaults;
+  /** Facts for the default SM family; rejects when nothing may be probed. */
+  readonly probe: (signal: CancelSignal) => Promise<SystemFacts>;
+}
+
+/** The parts of the report that `attn-diag explain --json` writes. Throws what reading a file throws. */
+export async function explainParts(
+  input: ExplainInput,
+  ports: ExplainPorts,
+  signal: CancelSignal,
+): Promise<Pick<ReportParts, 'command' | 'facts' | 'explanation'>> {
+  const { defaults } = ports;
+  const vllmVersion = versionOf(input, defaults);
+  const serve = serveSettingsOf(input) ?? defaults.serve;
+  const model =
+    input.modelPath === undefined
+      ? input.headDims === undefined && input.mla !== true
+        ? defaults.model
+        : null
+      : await readModel(input.modelPath, ports.roots, askedVersion(vllmVersion, defaults.environment), serve);
+  const capability =
+    input.sm === undefined
+      ? (firstGpu(await ports.probe(signal))?.capability ?? DEFAULT_CAPABILITY)
+      : (parseCapability(input.sm) ?? DEFAULT_CAPABILITY);
+  const { explanation } = explain({
+    vllmVersion,
+    capability,
+    form: explainFormOf(input, model?.facts.layerGroups.map((group) => group.headDim) ?? []),
+    model,
+    serve,
+    environment: defaults.environment,
+    flag: input.useSystemFlashAttn ?? 'off',
+  });
+  return { command: 'explain', facts: null, explanation };
+}
+
+function versionOf({ vllmVersion }: ExplainInput, defaults: ExplainDefaults): Setting<string> {
+  if (vllmVersion === undefined) return defaults.vllmVersion;
+  return { value: vllmVersion === 'newest' ? NEWEST_RELEASE : vllmVersion, setIn: 'user' };
+}
+
+async function readModel(
+  asked: string,
+  roots: readonly string[],
+  vllmVersion: string,
+  serve: LoadedServeFile | null,
+): Promise<LoadedModel> {
+  const file = await readBelowRoots(roots, asked, MAX_MODEL_CONFIG_BYTES);
+  return loadModel(file.path, file.text, {
+    vllmVersion,
+    tensorParallelSize: (serve?.settings ?? DEFAULT_SERVE_SETTINGS).tensorParallelSize,
+    mlaDisabled: serve?.mlaDisabled ?? false,
+  });
+}
