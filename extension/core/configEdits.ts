@@ -64,11 +64,6 @@ export function applyTextEdits(text: string, edits: readonly ConfigTextEdit[]): 
     );
 }
 
-/** One argument that sets the field on vLLM's command line. */
-export function attentionFieldArgument(field: string, value: string | number | boolean): string {
-  return `--attention-config.${field}=${value}`;
-}
-
 /**
  * May the field be written for the installed vLLM? Only when its AttentionConfig declares it; otherwise start-up stops or
  * the field is dropped, by release.

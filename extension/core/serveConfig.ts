@@ -86,14 +86,6 @@ export function completeServeSettings(settings: Partial<ServeSettings>): ServeSe
   return { ...DEFAULT_SERVE_SETTINGS, ...settings };
 }
 
-/** Fields below `attention_config` that a release does not declare; `declared` comes from the catalog or the probe. */
-export function unknownAttentionFields(parsed: ParsedServe, declared: ReadonlySet<string>): readonly LocatedSetting[] {
-  return parsed.located.filter((setting) => {
-    const field = /^attention_config\.([^.]+)/.exec(setting.name)?.[1];
-    return field !== undefined && !declared.has(field);
-  });
-}
-
 function lastOf(located: readonly LocatedSetting[], name: string): LocatedSetting | undefined {
   return located.filter((setting) => setting.name === name).at(-1);
 }

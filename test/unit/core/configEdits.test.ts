@@ -3,12 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { AttentionFieldChange } from '../../../extension/core/configEdits';
-import {
-  applyTextEdits,
-  attentionFieldArgument,
-  editAttentionField,
-  refusalToWriteField,
-} from '../../../extension/core/configEdits';
+import { applyTextEdits, editAttentionField, refusalToWriteField } from '../../../extension/core/configEdits';
 import type { EnvironmentFacts } from '../../../extension/core/environment';
 import { parseServeFile } from '../../../extension/core/serveConfig';
 
@@ -177,10 +172,6 @@ test('a field is written only where the installed vLLM declares it', () => {
   assert.equal(code(facts('0.12.0', null, null)), 'wouldAbort');
   assert.equal(code(facts('0.33.0', null, null)), 'notEstablished');
   assert.equal(code(null), 'notEstablished');
-});
-
-test('the command line form', () => {
-  assert.equal(attentionFieldArgument('flash_attn_version', 4), '--attention-config.flash_attn_version=4');
 });
 
 test('random files: an edit re-parses to the intended value, changes no other byte, or is refused', () => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { ParsedServe, ServeFileKind } from '../../../extension/core/serveConfig';
-import { parseServeFile, serveFileKind, unknownAttentionFields } from '../../../extension/core/serveConfig';
+import { parseServeFile, serveFileKind } from '../../../extension/core/serveConfig';
 import type { ServeProblemCode } from '../../../extension/core/serveConfigSource';
 import type { SourceRange } from '../../../extension/core/verdict';
 
@@ -126,10 +126,6 @@ test('launch.json: module, args with comments and trailing commas, env, the flag
   assert.deepEqual(parsed.problems, []);
   assert.equal(parsed.useSystemFlashAttn?.value, true);
   assert.equal(parsed.settings.blockSize, 128);
-  assert.deepEqual(
-    unknownAttentionFields(parsed, new Set(['backend'])).map((setting) => setting.name),
-    ['attention_config.use_system_flash_attn'],
-  );
   assert.deepEqual(
     parsed.env.map((env) => [env.name, env.value, textAt(text, env.range)]),
     [['VLLM_ATTENTION_BACKEND', 'FLASHINFER', '"FLASHINFER"']],
