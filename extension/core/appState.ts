@@ -6,7 +6,7 @@ import type { AttentionCase, Ceilings, ResultRow, ResultStatus } from './attenti
 import type { EnvironmentFacts } from './environment';
 import type { Evaluation, MatrixCell, MatrixSubject } from './evaluation';
 import type { JudgedServe } from './findingsServe';
-import type { FlagNote } from './flashAttnFlag';
+import type { FlagNote, FlagRow } from './flashAttnFlag';
 import type { DeviceFacts, SystemFacts } from './facts';
 import type { MatrixColumn } from './matrix';
 import { findPreset } from './presets';
@@ -62,6 +62,8 @@ export interface DerivedAnswer {
   readonly flagOn: RuleAnswer;
   /** What the flag does beyond single cells: effect on the installed or chosen release, traps; plain sentences. */
   readonly flagNotes: readonly FlagNote[];
+  /** What the flag does to each kind of layer and FlashAttention generation on this GPU. */
+  readonly flagRows: readonly FlagRow[];
   /** The same as findings, for a serve file that really sets the flag. */
   readonly flagFindings: readonly Finding[];
 }

@@ -108,6 +108,12 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const answer = (evaluation: Evaluation, useSystemFlashAttn: boolean): RuleAnswer => ({
     evaluation: {
       ...evaluation,
+      assumptions: [
+        ...evaluation.assumptions,
+        ...(known(inputs.model) === null && new Set(form.headDims).size > 1
+          ? ['Without a model, the head sizes are taken as layers of one model, which share a block size.']
+          : []),
+      ],
       findings: withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
     },
     columns,
@@ -128,6 +134,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     flagOff: answer(effect.off, false),
     flagOn: answer(effect.on, true),
     flagNotes: effect.notes,
+    flagRows: effect.rows,
     flagFindings: placedFindings(effect.findings, vllmVersion, written),
   };
 }

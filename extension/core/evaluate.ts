@@ -17,7 +17,7 @@ import { resolveRelease, within } from './catalog/releases';
 import { judge, readBackendName, selectBackend, type BackendChoice, type Candidate } from './catalog/select';
 import { backendWorks, flagWorks, flashAttnWorks, type LayerFacts, type WorksAnswer } from './catalog/works';
 import type { Evaluation, GroupSelection } from './evaluation';
-import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
+import { forcedBackend, layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import { findingsOf } from './findings';
 import type { EvaluateRequest, LayerGroup } from './request';
 import type { Verdict, VerdictReason } from './verdict';
@@ -78,7 +78,13 @@ export function candidateWorks(
   return backendWorks(backend, query, context, layer);
 }
 
-function selectsVerdict(candidate: Candidate, group: LayerGroup, winner: string | null, order: string): Verdict {
+function selectsVerdict(
+  candidate: Candidate,
+  group: LayerGroup,
+  winner: string | null,
+  order: string,
+  explicitName: string | null,
+): Verdict {
   const base = { subject: candidate.backend, question: 'selects', layerGroup: group.id, level: 'declared' } as const;
   if (candidate.reasons.length > 0) {
     return { ...base, answer: 'no', reasons: candidate.reasons };
@@ -93,8 +99,16 @@ function selectsVerdict(candidate: Candidate, group: LayerGroup, winner: string 
     return {
       ...base,
       answer: 'yes',
-      reasons: [{ code: 'SELECTED', text: 'first valid backend in the priority order', source: { where: order } }],
+      reasons: [
+        explicitName === null
+          ? { code: 'SELECTED', text: 'first valid backend in the priority order', source: { where: order } }
+          : { code: 'EXPLICIT', text: 'set, and valid', source: { where: order } },
+      ],
     };
+  }
+  if (explicitName !== null && candidate.backend !== explicitName) {
+    const text = `valid, but ${explicitName} is set, so nothing else is tried`;
+    return { ...base, answer: 'no', reasons: [{ code: 'LOWER_PRIORITY', text, source: { where: order } }] };
   }
   const text = winner === null ? 'valid, but selection stops with an error' : `valid, but ${winner} comes first`;
   return { ...base, answer: 'no', reasons: [{ code: 'LOWER_PRIORITY', text, source: { where: order } }] };
@@ -141,6 +155,8 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   const layer = layerFacts(request, group);
   const choice = choiceFor(prepared, request, query);
   const explicit = choice.kind === 'backend';
+  const written = forcedBackend(prepared, request);
+  const forced = explicit && written !== null && choice.name === written;
   const selection = selectBackend(choice, query, context);
   const automatic = explicit ? selectBackend({ kind: 'automatic' }, query, context) : selection;
   const order = prioritiesSource(release);
@@ -155,7 +171,11 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   if (selection.backend !== null) {
     reasons.push(
       explicit
-        ? { code: 'EXPLICIT', text: `${selection.backend} was asked for and is valid`, source: { where: order } }
+        ? {
+            code: 'EXPLICIT',
+            text: `${selection.backend} ${forced ? 'is set by the release itself' : 'was asked for'} and is valid`,
+            source: { where: order },
+          }
         : { code: 'SELECTED', text: `${selection.backend} is the first valid backend`, source: { where: order } },
     );
   }
@@ -204,10 +224,7 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
       pageSizeFor(candidate.backend, query, context),
     );
     const winner = stops ? null : selection.backend;
-    const selects =
-      explicitName !== null && candidate.backend !== explicitName && candidate.reasons.length === 0
-        ? selectsVerdict(candidate, group, explicitName, order)
-        : selectsVerdict(candidate, group, winner, order);
+    const selects = selectsVerdict(candidate, group, winner, order, explicitName);
     return [
       selects,
       {
@@ -225,7 +242,7 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
       layerGroup: group.id,
       backend: stops ? null : selection.backend,
       answer: stops ? 'no' : selection.backend !== null ? 'yes' : 'unknown',
-      explicit,
+      explicit: explicit && !forced,
       flashAttnVersion: version.version,
       error,
       reasons,
@@ -289,6 +306,11 @@ export function evaluate(request: EvaluateRequest): Evaluation {
             : `${request.vllmVersion} is newer than the catalog knows; the rules of ${stamp.evaluatedAs} were used.`,
         ]),
     ...prepared.assumptions,
+    ...(request.model.layerGroups.some(
+      (group) => group.mla === null && group.headDimV !== null && group.headDimV !== group.headDim,
+    )
+      ? ["Values narrower than keys: whether the model's own code asks for a DIFFKV backend is not in the catalog."]
+      : []),
     ...(block.reason === null || groups.length === 0 ? [] : [`Block size not established: ${block.reason}.`]),
   ];
   return {

@@ -127,6 +127,12 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
   };
 }
 
+/** The backend that the release's own rewrites set where the user set none; `null` = none did. */
+export function forcedBackend(prepared: PreparedRequest, request: EvaluateRequest): string | null {
+  const { backend } = request.serve;
+  return backend === null || backend.toLowerCase() === 'auto' ? prepared.backend : null;
+}
+
 /** The selector's question for one layer group. */
 export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, group: LayerGroup): SelectorQuery {
   const { serve } = request;

@@ -4,7 +4,7 @@ import { deriveAnswer } from './derive';
 import type { EnvironmentFacts } from './environment';
 import { DiagError } from './errors';
 import type { SystemFacts } from './facts';
-import { flagRows } from './flashAttnFlag';
+import { eachOnce } from './findings';
 import type { RequestForm } from './requestForm';
 import { IDLE, ready } from './store';
 import type { Finding } from './verdict';
@@ -77,12 +77,12 @@ export function explain(question: ExplainQuestion): Explained {
   });
   if (derived === null) throw new DiagError('internal', { problem: 'no SM family was asked about' });
   const answer = flag === 'on' ? derived.flagOn : derived.flagOff;
-  const findings = [
+  const findings = eachOnce([
     ...answer.evaluation.findings,
     ...(serve?.findings ?? []),
     // Asked for the difference, they are part of the answer, told with it, and no reason to fail.
     ...(flag === 'on' ? derived.flagFindings : []),
-  ];
+  ]);
   return {
     derived,
     answer,
@@ -95,7 +95,7 @@ export function explain(question: ExplainQuestion): Explained {
       subjects: answer.subjects,
       cells: answer.cells,
       ...(flag === 'diff'
-        ? { withFlag: derived.flagOn.evaluation, flagNotes: derived.flagNotes, flagRows: flagRows(capability, null) }
+        ? { withFlag: derived.flagOn.evaluation, flagNotes: derived.flagNotes, flagRows: derived.flagRows }
         : {}),
       findings,
     },

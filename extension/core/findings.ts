@@ -14,7 +14,7 @@ import { isFlashAttnFamily } from './catalog/flashAttnFamily';
 import { isFlashAttnSupported } from './catalog/flashAttnVersion';
 import { backendNames, backendRow, memberKind, memberSpan } from './catalog/registry';
 import { within } from './catalog/releases';
-import type { PreparedRequest } from './evaluateQuery';
+import { forcedBackend, type PreparedRequest } from './evaluateQuery';
 import type { GroupSelection } from './evaluation';
 import { hopperFa4Figures, SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
 import { sentences } from './format';
@@ -49,8 +49,9 @@ interface Draft {
 
 const copyFix = (id: string, title: string): Fix => ({ id, title, kind: 'copy' });
 
-function explicitRefused({ selections, prepared }: FindingInput): readonly Draft[] {
+function explicitRefused({ request, selections, prepared }: FindingInput): readonly Draft[] {
   const { release } = prepared;
+  const forced = forcedBackend(prepared, request);
   return selections.flatMap((selection): readonly Draft[] => {
     if (selection.answer !== 'no' || selection.error === null) {
       return [];
@@ -71,7 +72,9 @@ function explicitRefused({ selections, prepared }: FindingInput): readonly Draft
           `Start-up stops with: ${selection.error}`,
           selection.explicit
             ? 'Remove the backend setting or choose a backend that takes this layer.'
-            : 'Change the setting that every backend refuses.',
+            : forced === null
+              ? 'Change the setting that every backend refuses.'
+              : `This release sets ${forced} itself; set another backend.`,
         ),
         source: { where: `vllm ${release} platforms/cuda.py`, ruleId: 'ERR' },
         ...(selection.explicit ? { fixes: [copyFix('remove-backend', 'Remove the backend setting')] } : {}),
@@ -195,9 +198,31 @@ function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): rea
 
 const FALLBACKS = new Set(['TRITON_ATTN', 'FLEX_ATTENTION']);
 
-function silentFallback({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+/** The release sets a fallback itself, whatever its selector would say. */
+function forcedFallback({ request, prepared, selections }: FindingInput): readonly Draft[] {
+  const forced = forcedBackend(prepared, request);
+  const rewrite = prepared.rewrites.at(-1);
+  const layers = selections.filter((selection) => selection.backend === forced && !selection.explicit);
+  return forced === null || rewrite === undefined || !FALLBACKS.has(forced) || layers.length === 0
+    ? []
+    : [
+        {
+          code: 'forced-fallback',
+          severity: 'warning',
+          title: `vLLM ${prepared.release} sets ${forced} itself for ${layers.map((selection) => selection.layerGroup).join(', ')}`,
+          detail: sentences(
+            rewrite.text,
+            'Compare releases to see whether a newer one takes these layers on a faster backend, or set a backend.',
+          ),
+          source: rewrite.source,
+        },
+      ];
+}
+
+function silentFallback({ request, selections, verdicts, prepared }: FindingInput): readonly Draft[] {
   return selections.flatMap((selection): readonly Draft[] => {
-    if (selection.explicit || selection.backend === null || !FALLBACKS.has(selection.backend)) {
+    const forced = selection.backend === forcedBackend(prepared, request);
+    if (selection.explicit || forced || selection.backend === null || !FALLBACKS.has(selection.backend)) {
       return [];
     }
     const refused = verdicts.filter(
@@ -457,6 +482,7 @@ const MAKERS = [
   bfloat16OnTuring,
   cubins,
   systemFa4BreaksRotary,
+  forcedFallback,
   silentFallback,
 ];
 
@@ -478,6 +504,11 @@ export function findingsOf(input: FindingInput): readonly Finding[] {
       fixes: draft.fixes ?? [],
     }))
     .sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
+}
+
+/** Findings from several places, each id once, the first as it stands. */
+export function eachOnce(findings: readonly Finding[]): readonly Finding[] {
+  return [...new Map([...findings].reverse().map((finding) => [finding.id, finding])).values()].reverse();
 }
 
 /** Setting that a finding of a code is about. */

@@ -76,8 +76,11 @@ export function columnsText(columns: readonly MatrixColumn[]): string {
     return 'Asked about head size alone: no window, sinks, soft cap or image spans.';
   }
   const groups = own.flatMap((column) => column.groups.map((group) => group.id));
+  const shared = own.some((column) => column.groups.length > 1)
+    ? ' Where layers of one head size get different answers, the worse one is shown.'
+    : '';
   const rest = alone.length === 0 ? '' : `; ${alone.join(', ')}: head size alone`;
-  return `Asked about the model's layers with their windows, sinks, soft caps and image spans: ${groups.join(', ')}${rest}.`;
+  return `Asked about the model's layers with their windows, sinks, soft caps and image spans: ${groups.join(', ')}${rest}.${shared}`;
 }
 
 /** Layer group of a column's verdicts. */
@@ -123,7 +126,7 @@ function validatorAnswer(name: string, query: SelectorQuery, context: SelectorCo
   );
 }
 
-/** Whether FLASH_ATTN is valid for a layer and the resolver gives it this generation when it is asked for. */
+/** Whether FLASH_ATTN is valid for a layer and the resolver gives it this generation, by itself or when asked for. */
 function generationAnswer(
   version: FlashAttnGeneration,
   query: SelectorQuery,
@@ -134,6 +137,13 @@ function generationAnswer(
   const where = `vllm ${context.release} v1/attention/backends/fa_utils.py`;
   if (version === 4 && !within(context.release, '0.17.0')) {
     return answer('no', 'CFG-3', 'Input should be 2 or 3', `vllm ${context.release} config/attention.py`);
+  }
+  // What the configuration gives by itself counts before what asking for the version would.
+  if (layerFlashAttnVersion(context, query, layer).version === version) {
+    const asConfigured = validatorAnswer('FLASH_ATTN', query, context);
+    if (asConfigured.answer === 'yes') {
+      return asConfigured;
+    }
   }
   const valid = validatorAnswer('FLASH_ATTN', query, forced);
   if (valid.answer !== 'yes') {
@@ -306,23 +316,17 @@ function askedOf(
 
 const WORST_FIRST: readonly Answer[] = ['no', 'unknown', 'yes'];
 
-/** The worse of several groups' answers; its reasons name the groups where they do not all get it. */
+/** The worse of several groups' answers; where they differ, its reasons say what each group gets, worst first. */
 function worst(answers: readonly { readonly group: string | null; readonly found: WorksAnswer }[]): WorksAnswer {
-  const value = WORST_FIRST.find((each) => answers.some(({ found }) => found.answer === each)) ?? 'unknown';
-  const having = answers.filter(({ found }) => found.answer === value);
-  const named = having.length < answers.length;
-  const reasons = having.flatMap(({ group, found }) =>
-    found.reasons.map((reason) => (named && group !== null ? { ...reason, text: `${group}: ${reason.text}` } : reason)),
+  const sorted = [...answers].sort((a, b) => WORST_FIRST.indexOf(a.found.answer) - WORST_FIRST.indexOf(b.found.answer));
+  const value = sorted[0]?.found.answer ?? 'unknown';
+  const differ = sorted.some(({ found }) => found.answer !== value);
+  const reasons = sorted.flatMap(({ group, found }) =>
+    found.reasons.map((reason) =>
+      differ && group !== null ? { ...reason, text: `${group}: ${found.answer}, ${reason.text}` } : reason,
+    ),
   );
-  const seen = new Set<string>();
-  return {
-    answer: value,
-    reasons: reasons.filter((reason) => {
-      const fresh = !seen.has(reason.text);
-      seen.add(reason.text);
-      return fresh;
-    }),
-  };
+  return { answer: value, reasons: [...new Map(reasons.map((reason) => [reason.text, reason])).values()] };
 }
 
 /** Rows for what the columns ask: the backends of their kinds, and whatever else a group is offered or given. */

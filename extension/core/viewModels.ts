@@ -2,6 +2,7 @@
 import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from './appState';
 import { askedVersion } from './derive';
 import { withEnvironment } from './environmentFindings';
+import { eachOnce } from './findings';
 import { NOTHING_WRITTEN, serveFindings } from './findingsServe';
 import type { FlagNote } from './flashAttnFlag';
 import { formatPageSize } from './format';
@@ -135,12 +136,12 @@ export function panelModel(state: AppState): PanelModel {
 export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
   const serve = known(state.serve);
-  return [
+  return eachOnce([
     ...(serve?.findings ?? []),
     ...environmentFailure(state),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? findingsWithoutFamily(state) : answerInForce(state, derived).evaluation.findings),
-  ];
+  ]);
 }
 
 /** The Python environment was to be inspected and could not be. */

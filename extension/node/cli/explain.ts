@@ -16,7 +16,6 @@ import {
   type FlagChoice,
 } from '../../core/explanation';
 import { smFamily } from '../../core/facts';
-import { flagRows } from '../../core/flashAttnFlag';
 import { formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
 import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/loadedFiles';
 import { columnsText } from '../../core/matrix';
@@ -345,7 +344,7 @@ function flagText(derived: DerivedAnswer, io: CliIo): string {
         );
   const rows = textTable(
     [{ title: 'layers' }, { title: 'FA' }, { title: 'with the flag' }, { title: 'because' }],
-    flagRows(derived.capability, null).map((row) => [row.mla ? 'MLA' : 'other', String(row.flashAttnVersion), row.outcome, row.text]),
+    derived.flagRows.map((row) => [row.mla ? 'MLA' : 'other', String(row.flashAttnVersion), row.outcome, row.text]),
     io.columns,
   );
   return [

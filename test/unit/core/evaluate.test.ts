@@ -303,3 +303,25 @@ describe('any request', () => {
     }
   });
 });
+
+describe('a backend that the release sets itself', () => {
+  it('is not said to have been asked for, and a forced fallback is a finding with the rewrite', () => {
+    const { selections, findings, verdicts } = evaluate(ask('0.19.1', [9, 0], GEMMA4_TEXT));
+    assert.ok(selections.every((selection) => selection.backend === 'TRITON_ATTN' && !selection.explicit));
+    assert.ok(
+      selections.every((selection) => selection.reasons.some((reason) => reason.text.includes('set by the release'))),
+    );
+    const forced = findings.filter((finding) => finding.code === 'forced-fallback');
+    assert.equal(forced.length, 1);
+    assert.match(forced[0]?.detail ?? '', /forces TRITON_ATTN on every GPU\. Compare releases/);
+    assert.ok(!findings.some((finding) => finding.code === 'silent-fallback'));
+    const other = verdicts.find((verdict) => verdict.subject === 'FLASH_ATTN' && verdict.question === 'selects');
+    assert.match(other?.reasons[0]?.text ?? '', /valid, but TRITON_ATTN is set, so nothing else is tried/);
+  });
+
+  it('is asked for when the user sets it', () => {
+    const { selections, findings } = evaluate(ask('0.19.1', [9, 0], GEMMA4_TEXT, { backend: 'TRITON_ATTN' }));
+    assert.ok(selections.every((selection) => selection.explicit));
+    assert.ok(!findings.some((finding) => finding.code === 'forced-fallback'));
+  });
+});

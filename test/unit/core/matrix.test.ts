@@ -170,7 +170,16 @@ describe('declared matrix', () => {
     const asked = ofModel(mixed, [8, 0]);
     assert.equal(cell(asked, 'FLASH_ATTN.FA2', 64, 16), 'no no');
     const found = declaredMatrix(asked).cells.find((entry) => entry.subject === 'FLASH_ATTN.FA2');
-    assert.match(found?.works.reasons[0]?.text ?? '', /^sinks: Sinks are only supported/);
+    assert.match(found?.works.reasons[0]?.text ?? '', /^sinks: no, Sinks are only supported/);
+    assert.match(found?.works.reasons[1]?.text ?? '', /^plain: yes, /);
+    assert.match(columnsText(asked.columns), /the worse one is shown\.$/);
+  });
+
+  it('takes a generation that the release gives by itself as selected, whatever asking for it would do', () => {
+    const alibi = { ...LLAMA, layerGroups: [layer({ headDim: 128, alibi: true })] };
+    const asked = ofModel(alibi, [9, 0]);
+    const fp8 = { ...asked, request: ask('0.33.0', [9, 0], alibi, { kvCacheDtype: 'fp8' }) };
+    assert.equal(cell(fp8, 'FLASH_ATTN.FA2', 128, 16), 'yes no');
   });
 
   it('does not let the flag reach the system library where version 4 does not resolve', () => {
