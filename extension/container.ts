@@ -14,12 +14,13 @@ import { guarded, registerCommands } from './vscode/commands';
 import { Deriving } from './vscode/deriving';
 import { FindingDiagnostics } from './vscode/diagnostics';
 import { EnvironmentProbing } from './vscode/environmentProbing';
+import { registerLmTools } from './vscode/lmTools';
 import { OutputLogger } from './vscode/logging';
 import { ModelFile } from './vscode/modelFile';
 import { PanelController } from './vscode/panel';
 import { Probing } from './vscode/probing';
 import { QuickFixes } from './vscode/quickFixes';
-import { Running } from './vscode/running';
+import { Running, type RunPreferences } from './vscode/running';
 import { ServeFile } from './vscode/serveFile';
 import { hasFolder, SettingsReader, type Settings } from './vscode/settings';
 import { StatusBar } from './vscode/statusBar';
@@ -83,15 +84,19 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
   const serveFile = own(new ServeFile(store, settings, log));
+  const preferences = (): RunPreferences => ({
+    targetMs: settings.current['run.targetMs'].value,
+    warmupMs: settings.current['run.warmupMs'].value,
+    maxMemoryFraction: settings.current['run.maxMemoryFraction'].value,
+  });
+  const lookForAddon = (): void =>
+    store.patch({ capabilities: checkAddon(store.state.capabilities, addonPaths(rootDir)) });
+  const toolVersion = String((context.extension.packageJSON as { version?: unknown }).version);
   const running = new Running({
     store,
     log,
     client: helperClient,
-    preferences: () => ({
-      targetMs: settings.current['run.targetMs'].value,
-      warmupMs: settings.current['run.warmupMs'].value,
-      maxMemoryFraction: settings.current['run.maxMemoryFraction'].value,
-    }),
+    preferences,
     probe: () => probing.probe('driver'),
     acceptFacts: (facts) => probing.accept(facts),
   });
@@ -104,8 +109,8 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     running,
     modelFile,
     openPanel: () => panel.open(),
-    checkAddon: () => store.patch({ capabilities: checkAddon(store.state.capabilities, addonPaths(rootDir)) }),
-    toolVersion: String((context.extension.packageJSON as { version?: unknown }).version),
+    checkAddon: lookForAddon,
+    toolVersion,
   });
   const panel = own(
     new PanelController(store, log, context.extensionUri, (intent) =>
@@ -116,6 +121,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   own(new FindingDiagnostics(store));
   own(new QuickFixes(store));
   own(registerCommands(actions.commands, log));
+  own(registerLmTools({ store, log, client: helperClient, preferences, checkAddon: lookForAddon, toolVersion }));
 
   let shown = settings.current;
   own(
