@@ -28,6 +28,9 @@ export async function stageExtension(flavour, dir, { kernels = true } = {}) {
   for (const file of await listFiles({ cwd: REPO_ROOT, packageManager: PackageManager.None })) {
     if (!file.startsWith('dist/')) await cp(path.join(REPO_ROOT, file), path.join(dir, file));
   }
+  // An installed page has no repository address to load the README's picture from.
+  const page = path.join(dir, 'README.md');
+  await writeFile(page, (await readFile(page, 'utf8')).replace(/^!\[.*\]\(.*\)\n+/gm, ''));
   // Made anew, minified, instead of copied: dist/ holds whatever the last development build left there.
   await buildBundles({ release: path.join(dir, 'dist') });
   const manifest = JSON.parse(await readFile(path.join(REPO_ROOT, 'package.json'), 'utf8'));
