@@ -128,7 +128,7 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
   }),
   fileTooLarge: ({ path, bytes, limitBytes }) => ({
     what: `${path} is ${formatBytes(bytes)}, more than the ${formatBytes(limitBytes)} that are read.`,
-    next: 'Choose the right file; reports are far smaller.',
+    next: 'Choose the right file; files of this kind are far smaller.',
   }),
   reportTruncated: ({ path }) => ({
     what: `${path} ends in the middle, so the report is incomplete.`,
