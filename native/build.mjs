@@ -14,7 +14,7 @@ import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const nativeDir = path.dirname(fileURLToPath(import.meta.url));
 const buildDir = path.join(nativeDir, 'build');
@@ -91,10 +91,24 @@ function assembleNodeDir(nodeDir) {
   fs.writeFileSync(path.join(include, 'config.gypi'), CONFIG_GYPI);
 }
 
+/**
+ * The environment node-gyp runs in: npm's settings left out, except which Python. node-gyp takes them over its own
+ * arguments, and an `npm_config_nodedir` of the user's brings Node's compiler flags (`-fno-rtti`), with which
+ * libstdc++'s headers need a GLIBCXX above our floor.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {NodeJS.ProcessEnv}
+ */
+export function nodeGypEnvironment(env) {
+  const isSetting = (name) => /^npm_(config_|package_config_node_gyp_)(?!python$)/i.test(name);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isSetting(name)));
+}
+
 /** Runs node-gyp in native/; its output goes to our stderr. */
 function nodeGyp(args) {
   const result = spawnSync(process.execPath, [require.resolve('node-gyp/bin/node-gyp.js'), ...args], {
     cwd: nativeDir,
+    env: nodeGypEnvironment(process.env),
     stdio: ['ignore', 2, 2],
   });
   return result.status === 0;
@@ -144,4 +158,4 @@ function main() {
   return 0;
 }
 
-process.exitCode = main();
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exitCode = main();

@@ -5,6 +5,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { test } from 'node:test';
+import { nodeGypEnvironment } from '../../native/build.mjs';
 
 /** Runs native/build.mjs with a PATH of its own. */
 function runBuild(pathVariable: string | undefined): { status: number | null; stdout: string; stderr: string } {
@@ -34,4 +35,14 @@ test('missing tools are named in one line with the command that brings them', ()
   } finally {
     fs.rmdirSync(empty);
   }
+});
+
+test('what npm was told about other builds does not reach ours', () => {
+  const kept = { PATH: '/usr/bin', npm_config_python: '/usr/bin/python3', npm_command: 'test' };
+  const dropped = {
+    npm_config_nodedir: '/usr',
+    NPM_CONFIG_TARGET: '24.0.0',
+    npm_package_config_node_gyp_nodedir: '/usr',
+  };
+  assert.deepEqual(nodeGypEnvironment({ ...kept, ...dropped }), kept);
 });
