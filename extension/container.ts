@@ -1,10 +1,10 @@
 /** Composition root: creates everything in order and owns its end. Activation starts no process and reads no file. */
 import path from 'node:path';
 import * as vscode from 'vscode';
-import { currentDevice, initialState, isRunning, type AppState } from './core/appState';
-import { known, Store } from './core/store';
-import type { PanelModel } from './core/viewModels';
-import type { StatusBarModel } from './core/viewModelsStatusBar';
+import { currentDevice, initialState, isRunning, type AppState } from './core/state/appState';
+import { known, Store } from './core/state/store';
+import type { PanelModel } from './core/view/viewModels';
+import type { StatusBarModel } from './core/view/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
 import { HelperClient } from './node/helperClient';
 import { probeScript } from './node/pythonProbe';

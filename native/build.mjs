@@ -14,7 +14,8 @@ import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
 import * as os from 'node:os';
 import * as path from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
+import { nodeGypEnvironment } from './nodeGypEnvironment.mjs';
 
 const nativeDir = path.dirname(fileURLToPath(import.meta.url));
 const buildDir = path.join(nativeDir, 'build');
@@ -59,6 +60,7 @@ function inputFiles() {
     ...below('kernels', /\.(h|def)$/),
     path.join(nativeDir, 'binding.gyp'),
     path.join(nativeDir, 'build.mjs'),
+    path.join(nativeDir, 'nodeGypEnvironment.mjs'),
     path.join(nativeDir, '..', 'package.json'),
     require.resolve('node-addon-api/package.json'),
     require.resolve('node-api-headers/package.json'),
@@ -89,19 +91,6 @@ function assembleNodeDir(nodeDir) {
   for (const name of fs.readdirSync(headers)) fs.copyFileSync(path.join(headers, name), path.join(include, name));
   fs.writeFileSync(path.join(include, 'common.gypi'), COMMON_GYPI);
   fs.writeFileSync(path.join(include, 'config.gypi'), CONFIG_GYPI);
-}
-
-/**
- * The environment node-gyp runs in: npm's settings left out, except which Python. node-gyp takes them over its own
- * arguments, and an `npm_config_nodedir` of the user's brings Node's compiler flags (`-fno-rtti`), with which
- * libstdc++'s headers need a GLIBCXX above our floor.
- *
- * @param {NodeJS.ProcessEnv} env
- * @returns {NodeJS.ProcessEnv}
- */
-export function nodeGypEnvironment(env) {
-  const isSetting = (name) => /^npm_(config_|package_config_node_gyp_)(?!python$)/i.test(name);
-  return Object.fromEntries(Object.entries(env).filter(([name]) => !isSetting(name)));
 }
 
 /** Runs node-gyp in native/; its output goes to our stderr. */
@@ -158,4 +147,4 @@ function main() {
   return 0;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) process.exitCode = main();
+process.exitCode = main();

@@ -4,16 +4,16 @@
  */
 import * as v from 'valibot';
 import type { AttentionCase } from './attentionCase';
-import { expandForm } from './caseGrid';
+import { expandForm } from './measure/caseGrid';
 import { DiagError } from './errors';
 import { errorText } from './errorText';
-import { explainForm, FLAG_CHOICES, parseCapability } from './explanation';
+import { explainForm, FLAG_CHOICES, parseCapability } from './rules/explanation';
 import type { DeviceFacts } from './facts';
-import { loadServeFile } from './loadedFiles';
-import type { LoadedServeFile } from './appState';
-import { findPreset, PRESETS } from './presets';
-import type { RequestForm } from './requestForm';
-import { largestCaseBytes } from './runEstimate';
+import { loadServeFile } from './state/loadedFiles';
+import type { LoadedServeFile } from './state/appState';
+import { findPreset, PRESETS } from './measure/presets';
+import type { RequestForm } from './measure/requestForm';
+import { largestCaseBytes } from './measure/runEstimate';
 import { firstIssue } from './schemaIssue';
 
 /** A tool as it is announced. */

@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import type { LibraryAvailability } from './request';
-import { isAtLeast } from './modelShapeReleases';
+import { isAtLeast } from './model/modelShapeReleases';
 
 /** Raised together with the script when the document changes shape. */
 export const PROBE_SCHEMA = 'attn-diag-probe/1';

@@ -68,7 +68,7 @@ async function section() {
 async function core() {
   const outfile = path.join(REPO_ROOT, 'node_modules', '.cache', 'readmeSection.mjs');
   await build({
-    entryPoints: [path.join(REPO_ROOT, 'extension', 'core', 'readmeSection.ts')],
+    entryPoints: [path.join(REPO_ROOT, 'extension', 'core', 'report', 'readmeSection.ts')],
     bundle: true,
     format: 'esm',
     platform: 'neutral',

@@ -1,14 +1,14 @@
 /** What the agents' tools do, the same for the editor and for MCP: each answers with the report that the command line writes. */
-import type { LoadedModel, LoadedServeFile, Setting } from '../core/appState';
+import type { LoadedModel, LoadedServeFile, Setting } from '../core/state/appState';
 import type { CancelSignal } from '../core/async';
 import { explainFormOf, serveSettingsOf, type ExplainInput } from '../core/agentTools';
 import { NEWEST_RELEASE } from '../core/catalog/releases';
-import { askedVersion } from '../core/derive';
+import { askedVersion } from '../core/state/derive';
 import type { EnvironmentFacts } from '../core/environment';
-import { DEFAULT_CAPABILITY, explain, firstGpu, parseCapability } from '../core/explanation';
+import { DEFAULT_CAPABILITY, explain, firstGpu, parseCapability } from '../core/rules/explanation';
 import type { SystemFacts } from '../core/facts';
-import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
-import type { ReportParts } from '../core/report';
+import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/state/loadedFiles';
+import type { ReportParts } from '../core/report/report';
 import { DEFAULT_SERVE_SETTINGS } from '../core/request';
 import { readBelowRoots } from './fileRoots';
 

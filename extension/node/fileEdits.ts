@@ -6,8 +6,8 @@ import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
 import path from 'node:path';
-import type { ConfigTextEdit } from '../core/configEdits';
-import { applyTextEdits } from '../core/configEdits';
+import type { ConfigTextEdit } from '../core/serve/configEdits';
+import { applyTextEdits } from '../core/serve/configEdits';
 import { DiagError } from '../core/errors';
 
 /** Larger files are not configuration. */

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import type { AttentionAddon, DeviceSession } from '../../native/index';
 import { onCancel, type CancelSignal } from '../core/async';
 import { DiagError } from '../core/errors';
-import { emptyResult } from '../core/emptyResult';
+import { emptyResult } from '../core/measure/emptyResult';
 import { silentLogger } from '../core/logger';
 import {
   HELPER_PROTOCOL_VERSION,

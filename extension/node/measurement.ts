@@ -5,7 +5,7 @@ import { DiagError } from '../core/errors';
 import { errorText } from '../core/errorText';
 import type { DeviceFacts, SystemFacts } from '../core/facts';
 import type { Logger } from '../core/logger';
-import type { ReportParts } from '../core/report';
+import type { ReportParts } from '../core/report/report';
 import type { RunOptions, RunProgress } from '../protocol/helperApi';
 import type { HelperClient } from './helperClient';
 import { runKernels, type BusyGpu } from './runSession';

@@ -4,8 +4,8 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { DiagError } from '../core/errors';
-import type { PrivateWords } from '../core/redact';
-import { createReport, MAX_REPORT_BYTES, parseReport, type Report, type ReportParts } from '../core/report';
+import type { PrivateWords } from '../core/report/redact';
+import { createReport, MAX_REPORT_BYTES, parseReport, type Report, type ReportParts } from '../core/report/report';
 
 /**
  * Reads a report. Rejects with `fileUnreadable`, `fileTooLarge` (nothing is read then) and what `parseReport` throws.

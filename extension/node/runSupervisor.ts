@@ -4,8 +4,8 @@
  */
 import { onCancel, type CancelSignal, type Clock } from '../core/async';
 import type { AttentionCase, CaseResult, ResultStatus } from '../core/attentionCase';
-import { describeCase } from '../core/caseGrid';
-import { emptyResult } from '../core/emptyResult';
+import { describeCase } from '../core/measure/caseGrid';
+import { emptyResult } from '../core/measure/emptyResult';
 import { DiagError } from '../core/errors';
 import { errorText, exitWords } from '../core/errorText';
 import { runMethod, type RunOptions, type RunParams, type RunProgress, type RunResult } from '../protocol/helperApi';

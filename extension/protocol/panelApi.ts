@@ -3,9 +3,9 @@
  * no setting keys. The host answers every change with one complete snapshot (never a delta), see core/viewModels.ts.
  */
 import * as v from 'valibot';
-import { requestFormSchema } from '../core/requestForm';
+import { requestFormSchema } from '../core/measure/requestForm';
 
-export type { RequestForm } from '../core/requestForm';
+export type { RequestForm } from '../core/measure/requestForm';
 
 export const PANEL_PROTOCOL_VERSION = 1;
 

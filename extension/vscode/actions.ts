@@ -1,12 +1,12 @@
 /** What commands and panel intents do. Each checks the state itself, because a button or a palette entry is only presentation. */
 import * as vscode from 'vscode';
-import { currentDevice, isRunning, type AppState } from '../core/appState';
+import { currentDevice, isRunning, type AppState } from '../core/state/appState';
 import { DiagError } from '../core/errors';
-import { findPreset } from '../core/presets';
-import { serveArgs } from '../core/serveArgs';
-import { known, type Store } from '../core/store';
-import { allFindings } from '../core/viewModels';
-import { deviceLabel } from '../core/viewModelsDevice';
+import { findPreset } from '../core/measure/presets';
+import { serveArgs } from '../core/serve/serveArgs';
+import { known, type Store } from '../core/state/store';
+import { allFindings } from '../core/view/viewModels';
+import { deviceLabel } from '../core/view/viewModelsDevice';
 import type { Intent } from '../protocol/panelApi';
 import { guarded, type CommandHandler, type CommandId } from './commands';
 import type { OutputLogger } from './logging';

@@ -1,10 +1,10 @@
 /** Keeps the answer of the rules in step with everything it depends on. */
 import type * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
-import { deriveAnswer, deriveInputs } from '../core/derive';
+import type { AppState } from '../core/state/appState';
+import { deriveAnswer, deriveInputs } from '../core/state/derive';
 import { DiagError } from '../core/errors';
 import type { Logger } from '../core/logger';
-import { failed, IDLE, ready, shallowEqual, type Store } from '../core/store';
+import { failed, IDLE, ready, shallowEqual, type Store } from '../core/state/store';
 import { failureOf } from './probing';
 
 /** Evaluates off the call that changed the state, once for a burst of changes. */

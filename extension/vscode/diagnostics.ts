@@ -1,9 +1,9 @@
 /** Findings that have a place in a file, as Problems. */
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
-import type { Store } from '../core/store';
-import { allFindings } from '../core/viewModels';
-import { sourceText } from '../core/viewModelsMatrix';
+import type { AppState } from '../core/state/appState';
+import type { Store } from '../core/state/store';
+import { allFindings } from '../core/view/viewModels';
+import { sourceText } from '../core/view/viewModelsMatrix';
 import type { Finding, Severity } from '../core/verdict';
 
 const SEVERITIES: Record<Severity, vscode.DiagnosticSeverity> = {

@@ -4,10 +4,10 @@
  */
 import * as v from 'valibot';
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
+import type { AppState } from '../core/state/appState';
 import { DiagError } from '../core/errors';
 import type { Logger } from '../core/logger';
-import { failed, IDLE, loading, ready, type Store } from '../core/store';
+import { failed, IDLE, loading, ready, type Store } from '../core/state/store';
 import { findVenvInterpreter, probePythonEnvironment } from '../node/pythonProbe';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';

@@ -8,14 +8,14 @@ import {
   type AgentToolName,
   type RunInput,
 } from '../core/agentTools';
-import { addRow, isRunning, type AppState } from '../core/appState';
+import { addRow, isRunning, type AppState } from '../core/state/appState';
 import type { CancelSignal } from '../core/async';
 import { DiagError } from '../core/errors';
 import type { SystemFacts } from '../core/facts';
 import { formatBytes } from '../core/format';
 import type { Logger } from '../core/logger';
-import { aboutSeconds, largestCaseBytes } from '../core/runEstimate';
-import { known, type Store } from '../core/store';
+import { aboutSeconds, largestCaseBytes } from '../core/measure/runEstimate';
+import { known, type Store } from '../core/state/store';
 import { explainParts } from '../node/agentCalls';
 import { defaultDevice, namedDevice } from '../node/cli/client';
 import type { HelperClient } from '../node/helperClient';

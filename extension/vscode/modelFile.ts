@@ -1,12 +1,12 @@
 /** Reads the model's config.json named by the setting, and lets the user choose one. Reads only; nothing is executed. */
 import * as vscode from 'vscode';
-import type { AppState, LoadedModel } from '../core/appState';
-import { askedVersion } from '../core/derive';
+import type { AppState, LoadedModel } from '../core/state/appState';
+import { askedVersion } from '../core/state/derive';
 import { DiagError } from '../core/errors';
-import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/loadedFiles';
+import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/state/loadedFiles';
 import type { Logger } from '../core/logger';
 import { DEFAULT_SERVE_SETTINGS } from '../core/request';
-import { failed, IDLE, known, loading, ready, type Store } from '../core/store';
+import { failed, IDLE, known, loading, ready, type Store } from '../core/state/store';
 import { listCachedModels } from '../node/modelFiles';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';

@@ -1,10 +1,10 @@
 /** The one panel: page, ready handshake, snapshots out, intents in. It holds no state of its own. */
 import * as v from 'valibot';
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
+import type { AppState } from '../core/state/appState';
 import type { Logger } from '../core/logger';
-import type { Store } from '../core/store';
-import { panelModel, type PanelModel } from '../core/viewModels';
+import type { Store } from '../core/state/store';
+import { panelModel, type PanelModel } from '../core/view/viewModels';
 import { intentSchema, PANEL_PROTOCOL_VERSION, type Intent, type SnapshotMessage } from '../protocol/panelApi';
 import { panelHtml, panelResourceRoots } from './panelHtml';
 

@@ -1,12 +1,12 @@
 /** Probes: asks the helper what is here, keeps the last good answer over restarts. Starts nothing by itself. */
 import * as v from 'valibot';
 import type { Memento } from 'vscode';
-import type { AppState } from '../core/appState';
+import type { AppState } from '../core/state/appState';
 import { DiagError } from '../core/errors';
 import { errorText } from '../core/errorText';
 import { systemFactsSchema, type ProbeLevel, type SystemFacts } from '../core/facts';
 import type { Logger } from '../core/logger';
-import { failed, known, loading, ready, type Failure, type Store } from '../core/store';
+import { failed, known, loading, ready, type Failure, type Store } from '../core/state/store';
 import type { HelperClient } from '../node/helperClient';
 
 /** Key of the last facts in the global state. */

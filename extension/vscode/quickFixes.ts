@@ -1,10 +1,10 @@
 /** Quick fixes on our Problems. They edit the open document, so unsaved changes stay and undo is one step. */
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
-import { configFixes } from '../core/configEditsFixes';
-import { askedVersion } from '../core/derive';
-import { known, type Store } from '../core/store';
-import { allFindings } from '../core/viewModels';
+import type { AppState } from '../core/state/appState';
+import { configFixes } from '../core/serve/configEditsFixes';
+import { askedVersion } from '../core/state/derive';
+import { known, type Store } from '../core/state/store';
+import { allFindings } from '../core/view/viewModels';
 
 /** Offers the fixes of findings whose place is in the document. */
 export class QuickFixes implements vscode.CodeActionProvider, vscode.Disposable {

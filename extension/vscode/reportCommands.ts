@@ -1,13 +1,13 @@
 /** Export and open reports. Reading and writing are NODE's business; here are the dialogs and the store. */
 import path from 'node:path';
 import * as vscode from 'vscode';
-import { openedReport, type AppState } from '../core/appState';
-import { compareRows } from '../core/benchStats';
-import { comparisonMarkdown } from '../core/comparisonMarkdown';
+import { openedReport, type AppState } from '../core/state/appState';
+import { compareRows } from '../core/measure/benchStats';
+import { comparisonMarkdown } from '../core/report/comparisonMarkdown';
 import { DiagError } from '../core/errors';
-import { createReport, MAX_REPORT_BYTES, parseReport, printReport, type Report } from '../core/report';
-import { known, type Store } from '../core/store';
-import { answerInForce } from '../core/viewModelsMatrix';
+import { createReport, MAX_REPORT_BYTES, parseReport, printReport, type Report } from '../core/report/report';
+import { known, type Store } from '../core/state/store';
+import { answerInForce } from '../core/view/viewModelsMatrix';
 import { machineFacts, privateWords, readReportFile, writeFileWhole } from '../node/reportFile';
 
 const FILTERS = { Report: ['json'] };

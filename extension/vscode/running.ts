@@ -6,13 +6,13 @@ import {
   type AppState,
   type RunProgressState,
   type RunState,
-} from '../core/appState';
-import { expandForm } from '../core/caseGrid';
+} from '../core/state/appState';
+import { expandForm } from '../core/measure/caseGrid';
 import { DiagError } from '../core/errors';
 import type { SystemFacts } from '../core/facts';
 import type { Logger } from '../core/logger';
-import type { Store } from '../core/store';
-import { runBlocked } from '../core/viewModelsRun';
+import type { Store } from '../core/state/store';
+import { runBlocked } from '../core/view/viewModelsRun';
 import type { HelperClient } from '../node/helperClient';
 import { runKernels } from '../node/runSession';
 import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../protocol/helperApi';

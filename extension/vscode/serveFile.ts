@@ -1,11 +1,11 @@
 /** Reads the serve file named by the setting. Reads only; nothing is executed. */
 import * as vscode from 'vscode';
-import type { AppState, LoadedServeFile } from '../core/appState';
+import type { AppState, LoadedServeFile } from '../core/state/appState';
 import { DiagError } from '../core/errors';
-import { loadServeFile } from '../core/loadedFiles';
+import { loadServeFile } from '../core/state/loadedFiles';
 import type { Logger } from '../core/logger';
-import { SERVE_FILE_LIMIT_BYTES } from '../core/serveConfig';
-import { failed, IDLE, loading, ready, type Store } from '../core/store';
+import { SERVE_FILE_LIMIT_BYTES } from '../core/serve/serveConfig';
+import { failed, IDLE, loading, ready, type Store } from '../core/state/store';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 import { readTextFile, resolveSettingPath } from './workspaceFiles';

@@ -3,18 +3,18 @@
  * stay and undo is one step, else on disk in one piece.
  */
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
+import type { AppState } from '../core/state/appState';
 import {
   editAttentionField,
   refusalToWriteField,
   type AttentionFieldChange,
   type ConfigTextEdit,
-} from '../core/configEdits';
-import { askedVersion } from '../core/derive';
+} from '../core/serve/configEdits';
+import { askedVersion } from '../core/state/derive';
 import { DiagError } from '../core/errors';
-import { SYSTEM_FLASH_ATTN_FIELD } from '../core/flashAttnFlag';
-import { serveFileKind } from '../core/serveConfig';
-import { known } from '../core/store';
+import { SYSTEM_FLASH_ATTN_FIELD } from '../core/rules/flashAttnFlag';
+import { serveFileKind } from '../core/serve/serveConfig';
+import { known } from '../core/state/store';
 import { readEditableFile, writeFileEdits } from '../node/fileEdits';
 
 /**

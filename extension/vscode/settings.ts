@@ -4,7 +4,7 @@
  */
 import * as v from 'valibot';
 import * as vscode from 'vscode';
-import type { Setting, SettingLocation } from '../core/appState';
+import type { Setting, SettingLocation } from '../core/state/appState';
 import type { Logger } from '../core/logger';
 
 /** Prefix of every key. */

@@ -1,8 +1,8 @@
 /** The one status bar item, drawn from its view model. Starts nothing. */
 import * as vscode from 'vscode';
-import type { AppState } from '../core/appState';
-import type { Store } from '../core/store';
-import { statusBarModel, type StatusBarModel } from '../core/viewModelsStatusBar';
+import type { AppState } from '../core/state/appState';
+import type { Store } from '../core/state/store';
+import { statusBarModel, type StatusBarModel } from '../core/view/viewModelsStatusBar';
 import type { SettingsReader } from './settings';
 
 /** Commands the tooltip may link to; VS Code refuses every other. */

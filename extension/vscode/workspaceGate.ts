@@ -1,7 +1,7 @@
 /** What this window allows: virtual workspaces, and whether this installation can measure at all. */
 import { existsSync } from 'node:fs';
 import * as vscode from 'vscode';
-import type { Capabilities } from '../core/appState';
+import type { Capabilities } from '../core/state/appState';
 
 /** Platforms that a package with a native helper exists for. */
 const MEASURING_PLATFORMS = ['linux-x64'];

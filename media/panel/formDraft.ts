@@ -1,6 +1,6 @@
 /** The request form while it is being typed: texts, what is wrong with them, and the request they stand for. */
 import * as v from 'valibot';
-import { requestFormSchema, type RequestForm } from '../../extension/core/requestForm';
+import { requestFormSchema, type RequestForm } from '../../extension/core/measure/requestForm';
 
 /** The fields that are typed as text. */
 export interface FormDraft {

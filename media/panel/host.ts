@@ -1,5 +1,5 @@
 /** The only place that touches the webview's API. */
-import type { PanelModel } from '../../extension/core/viewModels';
+import type { PanelModel } from '../../extension/core/view/viewModels';
 import { PANEL_PROTOCOL_VERSION, type Intent, type SnapshotMessage } from '../../extension/protocol/panelApi';
 
 interface VsCodeApi {

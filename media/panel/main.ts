@@ -1,6 +1,6 @@
 /** Mounts the panel: the newest snapshot plus UI-only state, rendered as a whole at every change. */
 import { html, nothing, render } from 'lit-html';
-import type { PanelModel } from '../../extension/core/viewModels';
+import type { PanelModel } from '../../extension/core/view/viewModels';
 import { PANEL_PROTOCOL_VERSION } from '../../extension/protocol/panelApi';
 import { draftOf, parseDraft, type FormDraft } from './formDraft';
 import { onSnapshot, send } from './host';

@@ -1,6 +1,6 @@
 /** What every view is given, and the small parts they share. */
 import { html, nothing, type TemplateResult } from 'lit-html';
-import type { PanelModel } from '../../extension/core/viewModels';
+import type { PanelModel } from '../../extension/core/view/viewModels';
 import type { Answer, EvidenceLevel, Severity } from '../../extension/core/verdict';
 import type { Intent } from '../../extension/protocol/panelApi';
 import type { FormDraft, ParsedDraft } from './formDraft';

@@ -16,7 +16,7 @@ async function selftestCases() {
   try {
     const outfile = join(folder, 'cases.mjs');
     await build({
-      entryPoints: ['extension/core/selftestCases.ts'],
+      entryPoints: ['extension/core/measure/selftestCases.ts'],
       bundle: true,
       format: 'esm',
       outfile,

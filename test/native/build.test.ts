@@ -5,7 +5,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { test } from 'node:test';
-import { nodeGypEnvironment } from '../../native/build.mjs';
+import { nodeGypEnvironment } from '../../native/nodeGypEnvironment.mjs';
 
 /** Runs native/build.mjs with a PATH of its own. */
 function runBuild(pathVariable: string | undefined): { status: number | null; stdout: string; stderr: string } {

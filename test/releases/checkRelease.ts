@@ -1,5 +1,5 @@
 /** One real release: probed in an environment of its own, compared with the catalog. */
-import { catalogDifferences } from '../../extension/core/environmentFindings';
+import { catalogDifferences } from '../../extension/core/findings/environmentFindings';
 import { EnvironmentTree } from '../unit/python/environmentTree';
 
 /** One line of the report. */

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
-import { panelModel } from '../../extension/core/viewModels';
+import { panelModel } from '../../extension/core/view/viewModels';
 import { openPanelTab, startPanelServer, type PanelServer } from './support/panelPage';
 import { freshState, hopperState, measuredState, noGpuState, STATES } from './support/states';
 import { launchBrowser, THEMES, type ThemeName } from './support/workbench';

@@ -1,7 +1,7 @@
 /**
  * What a release changes in the configuration before any layer is selected: forced backends and versions.
  */
-import { isMmPrefix } from '../modelShapeReleases';
+import { isMmPrefix } from '../model/modelShapeReleases';
 import type { Source } from '../verdict';
 import { isFlashAttnSupported } from './flashAttnVersion';
 import type { SelectorContext } from './query';

@@ -1,5 +1,5 @@
 /** `attn-diag compare`: did an upgrade, or another machine, change what works and how fast? */
-import { compareRows, isRegression, NOISE_SHARE, type RowComparison } from '../../core/benchStats';
+import { compareRows, isRegression, NOISE_SHARE, type RowComparison } from '../../core/measure/benchStats';
 import { formatMs, formatPageSize, NOT_KNOWN, textTable } from '../../core/format';
 import type { ResultRow } from '../../core/attentionCase';
 import { readReportFile } from '../reportFile';

@@ -1,9 +1,9 @@
 /** `attn-diag explain`: what vLLM would choose for a model on an SM family, why not the others, and what the flag changes. */
 import path from 'node:path';
 import { stat } from 'node:fs/promises';
-import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../../core/appState';
+import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../../core/state/appState';
 import { NEWEST_RELEASE } from '../../core/catalog/releases';
-import { askedVersion } from '../../core/derive';
+import { askedVersion } from '../../core/state/derive';
 import type { EnvironmentFacts } from '../../core/environment';
 import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
 import {
@@ -14,13 +14,13 @@ import {
   FLAG_CHOICES,
   parseCapability,
   type FlagChoice,
-} from '../../core/explanation';
+} from '../../core/rules/explanation';
 import { smFamily } from '../../core/facts';
 import { formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
-import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/loadedFiles';
-import { columnsText } from '../../core/matrix';
-import type { RequestForm } from '../../core/requestForm';
-import { SERVE_FILE_LIMIT_BYTES } from '../../core/serveConfig';
+import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/state/loadedFiles';
+import { columnsText } from '../../core/rules/matrix';
+import type { RequestForm } from '../../core/measure/requestForm';
+import { SERVE_FILE_LIMIT_BYTES } from '../../core/serve/serveConfig';
 import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
 import type { Answer, Finding } from '../../core/verdict';
 import { findCachedModel } from '../modelFiles';

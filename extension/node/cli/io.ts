@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { styleText } from 'node:util';
 import type { CancelSignal } from '../../core/async';
 import type { Logger } from '../../core/logger';
-import { printReport, type Report, type ReportParts } from '../../core/report';
+import { printReport, type Report, type ReportParts } from '../../core/report/report';
 import { machineReport, writeFileWhole } from '../reportFile';
 
 /** Exit codes, documented in --help. */

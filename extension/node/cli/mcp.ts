@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AGENT_TOOLS, agentErrorText, parseAgentInput, runCasesOf, type RunInput } from '../../core/agentTools';
 import type { CancelSignal } from '../../core/async';
-import { describeCase } from '../../core/caseGrid';
+import { describeCase } from '../../core/measure/caseGrid';
 import { DiagError } from '../../core/errors';
 import { DEFAULT_RUN_OPTIONS } from '../../protocol/helperApi';
 import { explainParts, NO_DEFAULTS } from '../agentCalls';

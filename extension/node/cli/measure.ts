@@ -1,6 +1,6 @@
 /** What `run` and `selftest` have in common: a device, cases, progress on stderr, a table, a report, an exit code. */
 import type { AttentionCase, Ceilings, ResultRow } from '../../core/attentionCase';
-import { describeCase } from '../../core/caseGrid';
+import { describeCase } from '../../core/measure/caseGrid';
 import type { DeviceFacts } from '../../core/facts';
 import { formatRate, formatRelError } from '../../core/format';
 import type { RunOptions } from '../../protocol/helperApi';

@@ -1,7 +1,7 @@
 /** `attn-diag run`: the bundled kernels on a preset or on a shape given by hand. */
-import { expandForm, expandForms } from '../../core/caseGrid';
-import { findPreset, PRESETS, type Preset } from '../../core/presets';
-import type { RequestForm } from '../../core/requestForm';
+import { expandForm, expandForms } from '../../core/measure/caseGrid';
+import { findPreset, PRESETS, type Preset } from '../../core/measure/presets';
+import type { RequestForm } from '../../core/measure/requestForm';
 import { textTable } from '../../core/format';
 import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../../protocol/helperApi';
 import { EXIT, type Command } from './io';

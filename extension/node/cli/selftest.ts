@@ -1,7 +1,7 @@
 /** `attn-diag selftest`: the whole kernel correctness suite on one device. */
 import type { AttentionCase } from '../../core/attentionCase';
 import type { DeviceFacts } from '../../core/facts';
-import { selftestCases } from '../../core/selftestCases';
+import { selftestCases } from '../../core/measure/selftestCases';
 import { DEFAULT_RUN_OPTIONS } from '../../protocol/helperApi';
 import type { Command } from './io';
 import { DEVICE_HELP, DEVICE_OPTIONS, measure } from './measure';

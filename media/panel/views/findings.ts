@@ -1,6 +1,6 @@
 /** Findings; several of one kind are one entry. */
 import { html, nothing } from 'lit-html';
-import type { FindingView } from '../../../extension/core/viewModels';
+import type { FindingView } from '../../../extension/core/view/viewModels';
 import { button, disclosure, notice, type View, type ViewContext } from '../view';
 
 /** The findings section; absent when there is nothing to tell. */

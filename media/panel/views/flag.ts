@@ -1,7 +1,7 @@
 /** The `use_system_flash_attn` switch and what it changes. */
 import { html, nothing } from 'lit-html';
-import type { FlagNote } from '../../../extension/core/flashAttnFlag';
-import type { MatrixSection } from '../../../extension/core/viewModelsMatrix';
+import type { FlagNote } from '../../../extension/core/rules/flashAttnFlag';
+import type { MatrixSection } from '../../../extension/core/view/viewModelsMatrix';
 import { answerText, disclosure, notice, type View, type ViewContext } from '../view';
 
 /** The flag section. */

@@ -1,6 +1,6 @@
 /** The support matrix: one grid with arrow keys, one tab per page layout, the reasons of the cell in focus beside it. */
 import { html, nothing } from 'lit-html';
-import type { MatrixSection } from '../../../extension/core/viewModelsMatrix';
+import type { MatrixSection } from '../../../extension/core/view/viewModelsMatrix';
 import type { Question } from '../../../extension/core/verdict';
 import { answerGlyph, answerText, type View, type ViewContext } from '../view';
 import { reasonList } from './reasons';

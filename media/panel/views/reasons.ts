@@ -1,6 +1,6 @@
 /** Reasons with their sources. */
 import { html, nothing } from 'lit-html';
-import type { ReasonView } from '../../../extension/core/viewModelsMatrix';
+import type { ReasonView } from '../../../extension/core/view/viewModelsMatrix';
 import type { View } from '../view';
 
 /** A list of reasons, each with the place of its rule. */

@@ -1,6 +1,6 @@
 /** Run button, progress, the question about a busy GPU, and the results table. */
 import { html, nothing, svg } from 'lit-html';
-import type { ResultRowView } from '../../../extension/core/viewModelsRun';
+import type { ResultRowView } from '../../../extension/core/view/viewModelsRun';
 import { button, figures, notice, type View, type ViewContext } from '../view';
 
 /** The run section. */

@@ -1,12 +1,12 @@
 /** States that the panel must show well, built from real parts: the rules answer for them, nothing of the matrix is made up here. */
-import { initialState, openedReport, type AppState } from '../../../extension/core/appState';
+import { initialState, openedReport, type AppState } from '../../../extension/core/state/appState';
 import type { AttentionCase, CaseResult, ResultRow } from '../../../extension/core/attentionCase';
-import { expandForm } from '../../../extension/core/caseGrid';
-import { deriveAnswer, deriveInputs } from '../../../extension/core/derive';
-import { emptyResult } from '../../../extension/core/emptyResult';
+import { expandForm } from '../../../extension/core/measure/caseGrid';
+import { deriveAnswer, deriveInputs } from '../../../extension/core/state/derive';
+import { emptyResult } from '../../../extension/core/measure/emptyResult';
 import type { DeviceFacts, SystemFacts } from '../../../extension/core/facts';
-import type { RequestForm } from '../../../extension/core/requestForm';
-import { IDLE, ready } from '../../../extension/core/store';
+import type { RequestForm } from '../../../extension/core/measure/requestForm';
+import { IDLE, ready } from '../../../extension/core/state/store';
 
 const GPU_ID = 'GPU-5f2e0000-1111-2222-3333-444455556666';
 

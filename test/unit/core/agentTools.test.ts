@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { AGENT_INPUT_SCHEMAS, AGENT_TOOLS, parseAgentInput, runCasesOf } from '../../../extension/core/agentTools';
-import { PRESETS } from '../../../extension/core/presets';
+import { PRESETS } from '../../../extension/core/measure/presets';
 import { cpuDeviceFacts } from '../../../extension/node/systemFacts';
 
 interface ManifestTool {

@@ -1,7 +1,7 @@
 /** The request form as text: what it reads, what it refuses and with which sentence. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PRESETS } from '../../../extension/core/presets';
+import { PRESETS } from '../../../extension/core/measure/presets';
 import { draftOf, parseDraft, type FormDraft } from '../../../media/panel/formDraft';
 
 const [preset] = PRESETS;

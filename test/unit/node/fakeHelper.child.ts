@@ -4,7 +4,7 @@
  */
 import { appendFileSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { onCancel } from '../../../extension/core/async';
-import { emptyResult } from '../../../extension/core/emptyResult';
+import { emptyResult } from '../../../extension/core/measure/emptyResult';
 import { silentLogger } from '../../../extension/core/logger';
 import { HELPER_CHANNEL_FD, readMessages, writeMessageSync } from '../../../extension/node/messageStream';
 import { systemClock } from '../../../extension/node/systemClock';

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { modelName } from '../../../extension/core/loadedFiles';
+import { modelName } from '../../../extension/core/state/loadedFiles';
 import { findCachedModel, hubCacheFolder, listCachedModels } from '../../../extension/node/modelFiles';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';

@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import type { Clock } from '../../../extension/core/async';
 import { DiagError } from '../../../extension/core/errors';
 import { errorText } from '../../../extension/core/errorText';
-import { emptyResult } from '../../../extension/core/emptyResult';
+import { emptyResult } from '../../../extension/core/measure/emptyResult';
 import type { DeviceFacts, SystemFacts } from '../../../extension/core/facts';
 import { silentLogger } from '../../../extension/core/logger';
 import { acquireRunLock } from '../../../extension/node/runLock';

@@ -1,0 +1,203 @@
+/**
+ * What an inspected environment gives rise to: traps that vLLM falls into, and places where the installed release is not
+ * what the catalog says about it.
+ */
+import { attentionConfigFields, flashAttnVersionValues } from '../catalog/configFields';
+import { backendPriorities } from '../catalog/priorities';
+import type { SelectorQuery } from '../catalog/query';
+import { backendNames } from '../catalog/registry';
+import { resolveRelease } from '../catalog/releases';
+import type { EnvironmentFacts, EnvironmentTrap } from '../environment';
+import { environmentTraps, installedVllmVersion } from '../environment';
+import type { Finding, Fix, Severity, Source } from '../verdict';
+
+/** What is said about a trap: severity, one line, what happens, what to do. */
+interface TrapText {
+  readonly severity: Severity;
+  readonly title: string;
+  /** Ends with the next step. */
+  readonly detail: string;
+  /** A command to copy. */
+  readonly command?: string;
+}
+
+const TRAP_TEXTS: Readonly<Record<EnvironmentTrap['code'], (trap: EnvironmentTrap) => TrapText>> = {
+  rotaryImportBreaks: ({ subject }) => ({
+    severity: 'error',
+    title: `flash-attn-4 stops vLLM ${subject} at start-up`,
+    detail:
+      'This release imports flash_attn.ops for every model with rotary embedding as soon as any flash_attn is there, and the one here has no ops. Uninstall flash-attn-4, install flash-attn beside it, or upgrade to vLLM 0.24.0.',
+    command: 'pip uninstall flash-attn-4',
+  }),
+  vllmIsNamespace: ({ detail }) => ({
+    severity: 'error',
+    title: 'The vllm found is a directory without a package',
+    detail: `${detail} has no __init__.py; it is a leftover or a working directory. Choose the interpreter of the environment that has vLLM.`,
+  }),
+  systemFa4FilesMissing: ({ detail }) => ({
+    severity: 'warning',
+    title: `flash-attn-4 ${detail} is registered, but its files are gone`,
+    detail: 'Another package removed or replaced flash_attn/cute. Reinstall flash-attn-4, or uninstall it.',
+    command: 'pip install --force-reinstall --no-deps flash-attn-4',
+  }),
+  systemFa4Shadowed: ({ detail }) => ({
+    severity: 'warning',
+    title: 'Another flash_attn hides flash-attn-4',
+    detail: `Importing flash_attn.cute finds ${detail === '' ? 'no interface at all' : detail}, not the files of flash-attn-4; flash-attn 2.8.3 ships an old copy. Uninstall flash-attn, or reinstall flash-attn-4 after it.`,
+  }),
+  flashAttnLeftover: ({ detail }) => ({
+    severity: 'warning',
+    title: 'A flash_attn directory without a package is on the path',
+    detail: `${detail} belongs to no installed distribution, but Python finds it as flash_attn. Delete it.`,
+  }),
+  cubinVersionDiffers: ({ detail }) => ({
+    severity: 'warning',
+    title: 'flashinfer-cubin does not fit flashinfer-python',
+    detail: `flashinfer-cubin ${detail}; kernels for the other version are not used. Install the same version of both.`,
+  }),
+  requirementConflict: ({ subject, detail }) => ({
+    severity: 'warning',
+    title: `What ${subject} requires is not installed as it should be`,
+    detail: `Required, with what is there in brackets: ${detail}. Reinstall ${subject}, or change what does not fit.`,
+  }),
+  duplicateDist: ({ subject, detail }) => ({
+    severity: 'info',
+    title: `${subject} is installed twice`,
+    detail: `Python uses the first; the other is ${detail}. Uninstall it until none is left, then install it once.`,
+  }),
+};
+
+function trapFinding(trap: EnvironmentTrap): Finding {
+  const { severity, title, detail, command } = TRAP_TEXTS[trap.code](trap);
+  const fixes: Fix[] = command === undefined ? [] : [{ id: 'copy', title: `Copy "${command}"`, kind: 'copy' }];
+  return {
+    id: `environment:${trap.code}:${trap.subject}`,
+    code: `environment-${trap.code}`,
+    severity,
+    title,
+    detail,
+    level: 'inspected',
+    source: null,
+    range: null,
+    fixes,
+  };
+}
+
+/** The questions the probe put to the installed priority function, as the catalog takes them. */
+const PRIORITY_QUERIES: Readonly<Record<string, Partial<SelectorQuery>>> = {
+  standard: {},
+  standardMmPrefix: { useMmPrefix: true },
+  standardNonCausal: { useNonCausal: true },
+  mla: { useMla: true, headSize: 576, numHeads: 128 },
+  mlaFewHeads: { useMla: true, headSize: 576, numHeads: 16 },
+  mlaFp8: { useMla: true, headSize: 576, numHeads: 128, kvCacheDtype: 'fp8' },
+};
+
+/** Fields of a query that the priority function does not read; any value will do. */
+const NEUTRAL_QUERY: SelectorQuery = {
+  headSize: 128,
+  dtype: 'bfloat16',
+  kvCacheDtype: 'auto',
+  blockSize: null,
+  useMla: false,
+  hasSink: false,
+  useSparse: false,
+  useMmPrefix: false,
+  usePerHeadQuantScales: false,
+  attnType: 'decoder',
+  hasSlidingWindow: false,
+  useNonCausal: false,
+  useBatchInvariant: false,
+  useKvConnector: false,
+  useAdaptiveVerification: false,
+  usePcp: false,
+  useDcp: false,
+  useRswa: false,
+  numHeads: 32,
+};
+
+/** One place where the installed release and the catalog say different things. */
+export interface CatalogDifference {
+  /** `fields`, `flash_attn_version`, `backends`, or `priorities QUESTION MAJOR`. */
+  readonly what: string;
+  readonly installed: readonly string[];
+  readonly catalog: readonly string[];
+}
+
+const sorted = (names: readonly string[]): readonly string[] => [...names].sort();
+
+/**
+ * Compares what was inspected with the catalog's rows for exactly that release. Empty for development builds and for
+ * releases the catalog does not know: there a difference is no contradiction.
+ */
+export function catalogDifferences(facts: EnvironmentFacts): readonly CatalogDifference[] {
+  const version = installedVllmVersion(facts);
+  if (version === null || facts.vllm === null) return [];
+  const { release, stamp } = resolveRelease(version);
+  if (stamp.match !== 'exact') return [];
+  const differences: CatalogDifference[] = [];
+  const compare = (what: string, installed: readonly string[], catalog: readonly string[]): void => {
+    if (installed.join() !== catalog.join()) differences.push({ what, installed, catalog });
+  };
+  const { attentionConfig, backends, priorities } = facts.vllm;
+  if (attentionConfig !== null) {
+    const names = attentionConfig.fields.map((field) => field.name);
+    compare('fields', sorted(names), sorted(attentionConfigFields(release)));
+    const versions = attentionConfig.fields.find((field) => field.name === 'flash_attn_version')?.literals ?? [];
+    compare('flash_attn_version', versions.map(String), flashAttnVersionValues(release).map(String));
+  }
+  if (backends !== null) compare('backends', sorted(backends.members), sorted(backendNames(release)));
+  for (const [question, byMajor] of Object.entries(priorities ?? {})) {
+    const query = PRIORITY_QUERIES[question];
+    if (query === undefined) continue;
+    for (const [major, names] of Object.entries(byMajor)) {
+      const catalog = backendPriorities(release, [Number(major), 0], { ...NEUTRAL_QUERY, ...query });
+      compare(`priorities ${question} ${major}.x`, names, catalog);
+    }
+  }
+  return differences;
+}
+
+/** All findings about an environment: traps first, then differences from the catalog as contradictions. */
+export function environmentFindings(facts: EnvironmentFacts): readonly Finding[] {
+  const version = installedVllmVersion(facts) ?? '';
+  const differences = catalogDifferences(facts).map((difference): Finding => {
+    const only = (a: readonly string[], b: readonly string[]): string =>
+      a.filter((name) => !b.includes(name)).join(', ');
+    const installed = only(difference.installed, difference.catalog);
+    const catalog = only(difference.catalog, difference.installed);
+    const source: Source = { where: `vllm ${version} installed at ${facts.vllm?.root ?? ''}` };
+    const parts = [
+      ...(installed === '' ? [] : [`only installed: ${installed}`]),
+      ...(catalog === '' ? [] : [`only in the catalog: ${catalog}`]),
+    ];
+    return {
+      id: `environment:catalog:${difference.what}`,
+      code: 'environment-catalogDiffers',
+      severity: 'warning',
+      title: `The installed vLLM ${version} differs from its release in ${difference.what}`,
+      detail: `${parts.length === 0 ? 'The order is another' : parts.join('; ')}. The installed files are right; export a report and send it to us.`,
+      level: 'inspected',
+      source,
+      range: null,
+      fixes: [],
+    };
+  });
+  return [...environmentTraps(facts).map(trapFinding), ...differences];
+}
+
+/** Declared findings that inspection of the same release answers better, when it found anything at all. */
+const INSPECTED_INSTEAD: ReadonlySet<string> = new Set(['flash-attn-4-breaks-rotary']);
+
+/** Findings of the rules together with those of the environment; nothing is said twice. */
+export function withEnvironment(
+  findings: readonly Finding[],
+  facts: EnvironmentFacts | null,
+  vllmVersion: string,
+): readonly Finding[] {
+  if (facts === null) return findings;
+  // Another release than the installed one was asked about: what its files would do is only declared.
+  const isInstalled = installedVllmVersion(facts) === vllmVersion;
+  const kept = isInstalled ? findings.filter((finding) => !INSPECTED_INSTEAD.has(finding.code)) : findings;
+  return [...environmentFindings(facts), ...kept];
+}

@@ -1,0 +1,75 @@
+/** From the request form of panel and command line to the cases it stands for. */
+import type { AttentionCase } from '../attentionCase';
+import type { RequestForm } from './requestForm';
+
+/** Value head size of multi-head latent attention: the 512 latent columns of a 576-wide key. */
+const MLA_VALUE_DIM = 512;
+
+/** Seed of all form cases: the same request gives the same inputs everywhere. */
+const FORM_SEED = 1;
+
+/**
+ * The cases of a form, head sizes outer, page layouts inner; repeated entries count once.
+ * Values are passed on as they are: whether headDim 7 or page 24 is supported is the engine's answer.
+ */
+export function expandForm(form: RequestForm): AttentionCase[] {
+  const cases: AttentionCase[] = [];
+  for (const headDim of new Set(form.headDims)) {
+    for (const pageSize of new Set(form.pageSizes)) {
+      cases.push({
+        op: form.op,
+        dtype: form.dtype,
+        kvDtype: 'auto',
+        kvScale: 1,
+        headDim,
+        headDimV: form.op === 'mlaDecode' ? Math.min(headDim, MLA_VALUE_DIM) : headDim,
+        qHeads: form.qHeads,
+        kvHeads: form.kvHeads,
+        batch: form.batch,
+        qLens: form.qLen,
+        kvLens: form.kvLen,
+        causal: form.causal,
+        window: null,
+        softcap: 0,
+        sinks: false,
+        kvLayout: 'NHD',
+        pageSize,
+        lse: false,
+        seed: FORM_SEED,
+      });
+    }
+  }
+  return cases;
+}
+
+/** The cases of several forms, each once: presets overlap (contiguous decode is part of a paged sweep too). */
+export function expandForms(forms: readonly RequestForm[]): AttentionCase[] {
+  return [...new Map(forms.flatMap(expandForm).map((each) => [JSON.stringify(each), each])).values()];
+}
+
+/** A case in one line, for logs and tables: `prefill bf16 d128 32/8 heads, batch 1, q 16k, kv 16k, causal, page 16`. */
+export function describeCase(attentionCase: AttentionCase): string {
+  const dim =
+    attentionCase.headDim === attentionCase.headDimV
+      ? `d${attentionCase.headDim}`
+      : `d${attentionCase.headDim}/${attentionCase.headDimV}`;
+  const page = attentionCase.pageSize === null ? 'contiguous' : `page ${attentionCase.pageSize}`;
+  const options = [
+    attentionCase.causal ? 'causal' : 'full',
+    page,
+    ...(attentionCase.window === null ? [] : [`window ${attentionCase.window}`]),
+    ...(attentionCase.softcap === 0 ? [] : [`softcap ${attentionCase.softcap}`]),
+    ...(attentionCase.sinks ? ['sinks'] : []),
+    ...(attentionCase.kvDtype === 'auto' ? [] : [`kv ${attentionCase.kvDtype}`]),
+    ...(attentionCase.kvLayout === 'HND' ? ['HND'] : []),
+  ];
+  return (
+    `${attentionCase.op} ${attentionCase.dtype} ${dim} ${attentionCase.qHeads}/${attentionCase.kvHeads} heads, ` +
+    `batch ${attentionCase.batch}, q ${describeLengths(attentionCase.qLens)}, kv ${describeLengths(attentionCase.kvLens)}, ${options.join(', ')}`
+  );
+}
+
+function describeLengths(lens: number | readonly number[]): string {
+  if (typeof lens === 'number') return String(lens);
+  return lens.length <= 4 ? lens.join('+') : `${lens.slice(0, 3).join('+')}+… (${lens.length})`;
+}

@@ -1,0 +1,100 @@
+/** A report's measurements as Markdown, for the README and for bug reports. */
+import type { ResultRow } from '../attentionCase';
+import { formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from '../format';
+import type { Report } from './report';
+
+/** Heading line, device and build, then one table row per case, page layouts side by side. What is not `ok` says why in its cell. */
+export function reportMarkdown(report: Report): string {
+  return [summary(report), '', ...table(report.rows)].join('\n');
+}
+
+/** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest error. */
+export function reportTallyMarkdown(report: Report): string {
+  const counts = new Map<string, number>();
+  for (const { result } of report.rows) counts.set(result.status, (counts.get(result.status) ?? 0) + 1);
+  const tally = [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
+  const errors = report.rows.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
+  const largest = errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
+  return `${report.command}: ${report.rows.length} cases, ${tally}${largest}. ${summary(report)}`;
+}
+
+function summary(report: Report): string {
+  const deviceIds = new Set(report.rows.map((row) => row.deviceId));
+  const devices = (report.facts?.devices ?? []).filter((device) => deviceIds.has(device.id));
+  const names =
+    devices
+      .map((device) => (device.kind === 'cpu' ? `${device.name} (CPU reference device)` : device.name))
+      .join(', ') || 'unknown device';
+  const day = new Date(report.createdAtMs).toISOString().slice(0, 10);
+  const driver = report.facts?.driverVersion ?? null;
+  const hash = report.facts?.kernelBuild?.hash;
+  const ceilings = report.ceilings
+    .filter((each) => deviceIds.has(each.deviceId))
+    .map(({ ceilings: each }) =>
+      [
+        ...(each.tensorCoreTflops === null ? [] : [`tensor cores ${formatRate(each.tensorCoreTflops, 'TFLOP/s')}`]),
+        ...(each.readStreamTbps === null ? [] : [`read stream ${formatRate(each.readStreamTbps, 'TB/s')}`]),
+      ].join(', '),
+    )
+    .filter((each) => each !== '');
+  return [
+    `Measured on ${names}`,
+    ...(driver === null ? [] : [`driver ${driver}`]),
+    day,
+    ...(hash === undefined ? [] : [`kernels \`${hash.slice(0, 12)}\``]),
+    ...(ceilings.length === 0 ? [] : [`measured ceilings: ${ceilings.join('; ')}`]),
+  ].join(' · ');
+}
+
+/** Rows that differ in nothing but the page layout share a line, so that what paging costs can be read across. */
+function table(rows: readonly ResultRow[]): string[] {
+  const layouts = [...new Set(rows.map((row) => row.case.pageSize))].sort((a, b) => (a ?? 0) - (b ?? 0));
+  const groups = new Map<string, ResultRow[]>();
+  for (const row of rows) {
+    const key = caseCells(row).join('|');
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  const lines = [...groups.values()].map((group): string[] => {
+    const first = group[0] as ResultRow;
+    const errors = group.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
+    const kernels = new Set(
+      group.flatMap(({ result }) => (result.kernel === null ? [] : [`\`${result.kernel.name}\``])),
+    );
+    return [
+      ...caseCells(first),
+      ...layouts.map((layout) => {
+        const cells = group.filter((row) => row.case.pageSize === layout).map(resultCell);
+        return cells.length === 0 ? '' : cells.join(' / ');
+      }),
+      formatRelError(errors.length === 0 ? null : Math.max(...errors)),
+      [...kernels].join(', ') || NOT_KNOWN,
+    ];
+  });
+  return [
+    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), 'rel. error', 'kernel'],
+    ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), '---:', '---'],
+    ...lines,
+  ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
+}
+
+/** What was asked, page layout aside. */
+function caseCells({ case: asked }: ResultRow): string[] {
+  const lens = (value: number | readonly number[]): string =>
+    typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
+  return [
+    asked.op,
+    `${asked.headDim}${asked.headDimV === asked.headDim ? '' : `/${asked.headDimV}`}`,
+    `${asked.qHeads}/${asked.kvHeads}`,
+    asked.op === 'prefill'
+      ? `q ${lens(asked.qLens)}, kv ${lens(asked.kvLens)}${asked.causal ? ', causal' : ''}`
+      : `B ${asked.batch}, kv ${lens(asked.kvLens)}`,
+  ];
+}
+
+/** Rate and share of the ceiling of a row that is `ok`; of any other why there is none. */
+function resultCell({ case: asked, result }: ResultRow): string {
+  if (result.status !== 'ok') return `${result.status}: ${result.reason?.text ?? ''}`;
+  const rate = asked.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s');
+  const share = result.percentOfCeiling === null ? '' : ` (${formatPercent(result.percentOfCeiling)})`;
+  return `${rate}${share}${result.contended ? ', contended' : ''}`;
+}

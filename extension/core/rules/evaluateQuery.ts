@@ -1,0 +1,173 @@
+/**
+ * From a request of the product to the questions vLLM's selector is asked: one context per request, one question per
+ * layer group.
+ */
+import { assumeLibraries } from '../catalog/assumptions';
+import { isHybridArchitecture } from '../catalog/hybridModels';
+import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from '../catalog/query';
+import { within, type Release } from '../catalog/releases';
+import { rewriteConfig, usesMmPrefix, type Rewrite } from '../catalog/rewrites';
+import type { EvaluateRequest, LayerGroup } from '../request';
+import type { LayerFacts } from '../catalog/works';
+
+/** Everything evaluated once per request. */
+export interface PreparedRequest {
+  readonly release: Release;
+  readonly context: SelectorContext;
+  /** Backend as configured after the release's own rewrites; `null` = automatic. */
+  readonly backend: string | null;
+  readonly rewrites: readonly Rewrite[];
+  readonly assumptions: readonly string[];
+  readonly dtype: QueryDtype;
+  readonly mmPrefix: boolean;
+}
+
+/** Query dtype a release settles on, and what had to be assumed. */
+function resolveDtype(request: EvaluateRequest): { readonly dtype: QueryDtype; readonly assumption: string | null } {
+  const { serve, model, capability } = request;
+  const hasBfloat16 = capability[0] >= 8;
+  if (serve.dtype !== 'auto') {
+    return { dtype: serve.dtype, assumption: null };
+  }
+  if (model.dtype === null) {
+    return {
+      dtype: hasBfloat16 ? 'bfloat16' : 'float16',
+      assumption: `The model names no dtype; taken as ${hasBfloat16 ? 'bfloat16' : 'float16'}.`,
+    };
+  }
+  if (model.dtype === 'float32' || (model.dtype === 'bfloat16' && !hasBfloat16)) {
+    return { dtype: hasBfloat16 ? 'bfloat16' : 'float16', assumption: null };
+  }
+  return { dtype: model.dtype, assumption: null };
+}
+
+/** `model_config` as the rules read it. */
+function selectorModel(request: EvaluateRequest, release: Release, mmPrefix: boolean): SelectorModel | null {
+  const groups = request.model.layerGroups;
+  const first = groups[0];
+  if (first === undefined) {
+    return null;
+  }
+  const mla = groups.find((group) => group.mla !== null)?.mla ?? null;
+  const softcap = groups.find((group) => group.softcap !== 0)?.softcap;
+  return {
+    headSize: Math.max(...groups.map((group) => group.headDim)),
+    numAttentionHeads: first.qHeads ?? 0,
+    numKvHeads: mla !== null ? 1 : (first.kvHeads ?? 0),
+    hfText: {
+      ...(mla === null
+        ? {}
+        : {
+            kvLoraRank: mla.kvLoraRank,
+            qkNopeHeadDim: mla.qkNopeHeadDim,
+            qkRopeHeadDim: mla.qkRopeHeadDim,
+            vHeadDim: mla.vHeadDim,
+            ...(mla.indexTopk === null ? {} : { indexTopk: mla.indexTopk }),
+          }),
+      ...(softcap === undefined ? {} : { attnLogitSoftcapping: softcap }),
+    },
+    isDiffusion: request.model.isDiffusion ?? false,
+    isMmPrefixLm: within(release, '0.13.0') && mmPrefix,
+    isHybrid: isHybridArchitecture(release, request.model.architecture),
+    mambaCacheFloat32: false,
+    rswaWindow: request.model.rswaWindow ?? null,
+  };
+}
+
+/** Prepares a request for the rules of a release. */
+export function prepareRequest(request: EvaluateRequest, release: Release): PreparedRequest {
+  const { serve, model, capability } = request;
+  const { libraries, assumptions } = assumeLibraries(release, request.availability);
+  const { dtype, assumption } = resolveDtype(request);
+  const mmPrefix = usesMmPrefix(
+    { release },
+    model.modelType,
+    model.layerGroups.some((group) => group.mmPrefix),
+    serve.textOnly,
+  );
+  const context: SelectorContext = {
+    release,
+    capability,
+    libraries,
+    flashAttnVersion: serve.flashAttnVersion,
+    useTrtllmAttention: serve.useTrtllmAttention,
+    batchInvariant: serve.batchInvariant,
+    cacheDtype: serve.kvCacheDtype,
+    prefillContextParallelSize: serve.prefillContextParallelSize,
+    decodeContextParallelSize: serve.decodeContextParallelSize,
+    model: selectorModel(request, release, mmPrefix),
+    useSystemFlashAttn: request.useSystemFlashAttn,
+  };
+  const { config, rewrites } = rewriteConfig(
+    { backend: serve.backend, flashAttnVersion: serve.flashAttnVersion },
+    context,
+    {
+      modelType: model.modelType,
+      headDims: model.layerGroups.map((group) => group.headDim),
+      mla: model.layerGroups.some((group) => group.mla !== null),
+      sparse: model.layerGroups.some((group) => group.mla !== null && group.mla.indexTopk !== null),
+      cacheDtype: serve.kvCacheDtype,
+    },
+  );
+  const heads = model.layerGroups.some(
+    (group) => group.qHeads === null || (group.kvHeads === null && group.mla === null),
+  );
+  return {
+    release,
+    context: { ...context, flashAttnVersion: config.flashAttnVersion },
+    backend: config.backend,
+    rewrites,
+    assumptions: [
+      ...assumptions,
+      ...(assumption === null ? [] : [assumption]),
+      ...(heads ? ['The number of heads is not known; rules that read it see none.'] : []),
+    ],
+    dtype,
+    mmPrefix,
+  };
+}
+
+/** The backend that the release's own rewrites set where the user set none; `null` = none did. */
+export function forcedBackend(prepared: PreparedRequest, request: EvaluateRequest): string | null {
+  const { backend } = request.serve;
+  return backend === null || backend.toLowerCase() === 'auto' ? prepared.backend : null;
+}
+
+/** The selector's question for one layer group. */
+export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, group: LayerGroup): SelectorQuery {
+  const { serve } = request;
+  return {
+    headSize: group.headDim,
+    dtype: prepared.dtype,
+    kvCacheDtype: serve.kvCacheDtype,
+    blockSize: serve.blockSize,
+    useMla: group.mla !== null,
+    hasSink: group.sinks,
+    useSparse: group.mla !== null && group.mla.indexTopk !== null,
+    useMmPrefix: prepared.mmPrefix,
+    usePerHeadQuantScales: false,
+    attnType: group.attnType,
+    hasSlidingWindow: group.slidingWindow !== null,
+    useNonCausal: serve.useNonCausal,
+    useBatchInvariant: serve.batchInvariant,
+    useKvConnector: serve.kvConnector,
+    usePcp: serve.prefillContextParallelSize > 1,
+    useAdaptiveVerification: serve.adaptiveVerification,
+    useDcp: serve.decodeContextParallelSize > 1,
+    useRswa: request.model.rswaWindow !== undefined,
+    numHeads: group.qHeads,
+  };
+}
+
+/** What the kernels look at and the validator does not. */
+export function layerFacts(request: EvaluateRequest, group: LayerGroup): LayerFacts {
+  const windows = new Set(
+    request.model.layerGroups.filter((other) => other.mla === null).map((other) => other.slidingWindow),
+  );
+  return {
+    alibi: group.alibi,
+    softcap: group.softcap !== 0,
+    headDimV: group.headDimV ?? group.headDim,
+    mixedWindows: windows.size > 1,
+  };
+}

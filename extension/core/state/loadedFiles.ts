@@ -1,0 +1,76 @@
+/** From the text of a file the user chose to what the rules are asked with. The same for editor and command line. */
+import type { LoadedModel, LoadedServeFile } from './appState';
+import { DiagError } from '../errors';
+import { readModelShape, type ModelShapeOptions } from '../model/modelShape';
+import { completeServeSettings, parseServeFile, serveFileKind } from '../serve/serveConfig';
+import type { ServeProblem } from '../serve/serveConfigSource';
+import type { Finding } from '../verdict';
+
+/** Larger files are no model configuration. */
+export const MAX_MODEL_CONFIG_BYTES = 4 * 1024 * 1024;
+
+/**
+ * `models/gemma/config.json` is called `gemma`, `gemma.json` too; a snapshot of the Hugging Face cache by its name there.
+ * `path` has forward slashes.
+ */
+export function modelName(path: string): string {
+  const cached = /\/models--([^/]+)\/snapshots\/[^/]+\/config\.json$/.exec(path)?.[1];
+  if (cached !== undefined) return cached.replaceAll('--', '/');
+  const [file = path, folder = ''] = path.split('/').reverse();
+  return file === 'config.json' && folder !== '' ? folder : file.replace(/\.json$/, '');
+}
+
+/** A model from the text of its config.json. Throws `fileUnreadable` or `modelConfigInvalid`. */
+export function loadModel(path: string, text: string, options: ModelShapeOptions): LoadedModel {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new DiagError('fileUnreadable', { path, problem: 'it is not JSON' }, error);
+  }
+  const shape = readModelShape(json, options);
+  if (!shape.ok) {
+    const { field, problem } = shape.error;
+    throw new DiagError('modelConfigInvalid', { path, field, problem });
+  }
+  return { name: modelName(path), facts: shape.model, notes: shape.notes };
+}
+
+/**
+ * Serve settings from the text of a file of any kind that is read. Throws `fileUnreadable` for another kind.
+ * @param path as ranges of findings name the file
+ */
+export function loadServeFile(path: string, text: string): LoadedServeFile {
+  const kind = serveFileKind(path, text);
+  if (kind === null) {
+    throw new DiagError('fileUnreadable', {
+      path,
+      problem:
+        'it is no kind of serve file that is read (vLLM YAML, shell script, Dockerfile, compose, launch.json, .env)',
+    });
+  }
+  const parsed = parseServeFile(path, text, kind);
+  const flag = parsed.useSystemFlashAttn?.value;
+  return {
+    name: path.split(/[\\/]/).at(-1) ?? path,
+    settings: completeServeSettings(parsed.settings),
+    useSystemFlashAttn: typeof flag === 'boolean' ? flag : null,
+    mlaDisabled: parsed.mlaDisabled,
+    findings: parsed.problems.map(problemFinding),
+    written: { located: parsed.located, env: parsed.env },
+  };
+}
+
+function problemFinding(problem: ServeProblem, index: number): Finding {
+  return {
+    id: `serve:${problem.code}:${index}`,
+    code: `serve-${problem.code}`,
+    severity: problem.severity,
+    title: 'The serve file is not fully understood',
+    detail: problem.text,
+    level: 'declared',
+    source: null,
+    range: problem.range,
+    fixes: [],
+  };
+}

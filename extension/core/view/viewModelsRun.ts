@@ -1,0 +1,339 @@
+/** State → the run controls and the results table. */
+import {
+  currentDevice,
+  finishedCases,
+  type AppState,
+  type RunPhase,
+  type RunState,
+  type StatusCounts,
+} from '../state/appState';
+import type { Ceilings, ResultRow, ResultStatus } from '../attentionCase';
+import { expandForm } from '../measure/caseGrid';
+import type { DeviceFacts } from '../facts';
+import {
+  formatBytes,
+  formatMs,
+  formatPageSize,
+  formatPercent,
+  formatRate,
+  formatRelError,
+  formatTokens,
+} from '../format';
+import { known, type Failure } from '../state/store';
+import type { LabelledValue } from './viewModelsDevice';
+
+/** The run button, the progress and the question about a busy GPU. */
+export interface RunSection {
+  readonly kind: RunState['kind'];
+  readonly caseCount: number;
+  /** `Run 6 cases on NVIDIA H200`. */
+  readonly buttonLabel: string;
+  /** Why the button is disabled; `null` = it is not. */
+  readonly blocked: string | null;
+  /** Offers the trust editor beside `blocked`. */
+  readonly offerTrust: boolean;
+  /** Something to know before running (CPU label, driver of another version); never an obstacle. */
+  readonly notice: string | null;
+  readonly progress: ProgressView | null;
+  readonly busy: BusyView | null;
+  /** One sentence about the last run, read out when it appears. */
+  readonly finished: string | null;
+  readonly failure: Failure | null;
+}
+
+export interface ProgressView {
+  readonly done: number;
+  readonly total: number;
+  /** `Case 3 of 12: prefill d128, page 16 – checking`. */
+  readonly text: string;
+  readonly cancelling: boolean;
+}
+
+/** What is known of a GPU that others use. */
+export interface BusyView {
+  readonly question: string;
+  readonly figures: readonly LabelledValue[];
+}
+
+/** One row of the results table; every text is ready to print, figures that were not established are `–`. */
+export interface ResultRowView {
+  readonly engine: string;
+  readonly title: string;
+  readonly shape: string;
+  readonly status: ResultStatus;
+  readonly statusText: string;
+  /** The engine's own words when it is not ok. */
+  readonly reason: string | null;
+  readonly kernel: string | null;
+  readonly median: string;
+  readonly spread: string;
+  readonly rate: string;
+  /** 0…1 of the measured ceiling, without one of the fastest row shown; `null` = no bar. */
+  readonly bar: number | null;
+  readonly percentOfCeiling: string;
+  readonly relError: string;
+  /** `floor 2.29e-3`, `256 rows checked`. */
+  readonly errorDetail: readonly string[];
+  readonly hostTime: string;
+  readonly clock: string;
+  readonly contended: boolean;
+  readonly onCpu: boolean;
+}
+
+/** The results table. */
+export interface ResultsSection {
+  readonly rows: readonly ResultRowView[];
+  readonly hidden: number;
+  /** Denominators of the percentages. */
+  readonly ceilings: readonly LabelledValue[];
+  /** Any row ran on the CPU device. */
+  readonly anyCpu: boolean;
+  readonly anyContended: boolean;
+  /** Shown in place of the table; `null` = there are rows. */
+  readonly empty: string | null;
+}
+
+/** Rows sent to the panel; a report holds all of them. */
+export const MAX_RESULT_ROWS = 100;
+
+const NOTHING_MEASURED =
+  'Nothing has been measured yet. Run the cases above to see which head sizes and page layouts work here, how exact and how fast.';
+
+const PHASE_WORDS: Record<RunPhase, string> = {
+  context: 'opening the device',
+  ceilings: "measuring this device's ceilings",
+  jit: 'the driver is compiling',
+  allocate: 'allocating',
+  check: 'checking against the reference',
+  warmup: 'warming up',
+  time: 'timing',
+};
+
+const STATUS_WORDS: Record<ResultStatus, string> = {
+  ok: 'ok',
+  unsupported: 'unsupported',
+  wrong: 'wrong result',
+  failed: 'failed',
+  timeout: 'timed out',
+  outOfMemory: 'out of memory',
+  crashed: 'crashed',
+  cancelled: 'cancelled',
+};
+
+/** The run controls. */
+export function runSection(state: AppState): RunSection {
+  const device = currentDevice(state);
+  const cases = expandForm(state.form);
+  const { run } = state;
+  const block = runBlocked(state);
+  return {
+    kind: run.kind,
+    caseCount: cases.length,
+    buttonLabel: `Run ${plural(cases.length, 'case')} on ${device === null ? 'this machine' : device.kind === 'cpu' ? 'the CPU reference device' : device.name}`,
+    blocked: block?.sentence ?? null,
+    offerTrust: block?.trust ?? false,
+    notice:
+      device?.kind === 'cpu'
+        ? 'Runs on the CPU reference device: the numerics are exact, the times say nothing about a GPU.'
+        : null,
+    progress:
+      run.kind === 'running' || run.kind === 'cancelling'
+        ? {
+            done: finishedCases(run.counts),
+            total: run.cases.length,
+            text: progressText(run),
+            cancelling: run.kind === 'cancelling',
+          }
+        : null,
+    busy: run.kind === 'confirmBusy' ? busyView(run.summary, device) : null,
+    finished: run.kind === 'finished' ? finishedText(run) : null,
+    failure: run.kind === 'finished' ? run.failure : null,
+  };
+}
+
+/** Why no run can start now; `null` = it can. Commands ask this again, because a button is only presentation. */
+export function runBlocked(state: AppState): { readonly sentence: string; readonly trust: boolean } | null {
+  if (!state.trusted) {
+    return {
+      sentence:
+        'Kernels run only in a trusted workspace. Trust this folder to measure; what vLLM declares is shown without it.',
+      trust: true,
+    };
+  }
+  if (state.capabilities.measureBlocked !== null) return { sentence: state.capabilities.measureBlocked, trust: false };
+  if (state.report !== null)
+    return { sentence: 'A report is open. Close it to run kernels on this machine.', trust: false };
+  if (state.form.qHeads % state.form.kvHeads !== 0) {
+    return {
+      sentence: `Query heads (${state.form.qHeads}) must be a multiple of KV heads (${state.form.kvHeads}). Change one of them.`,
+      trust: false,
+    };
+  }
+  return null;
+}
+
+/** The results table. */
+export function resultsSection(state: AppState): ResultsSection {
+  const { rows } = state;
+  const devices = known(state.facts)?.devices ?? [];
+  const cpuIds = new Set(devices.filter((device) => device.kind === 'cpu').map((device) => device.id));
+  const device = currentDevice(state);
+  const ceilings = device === null ? null : (state.ceilings[device.id] ?? null);
+  const isCpu = (row: ResultRow): boolean => cpuIds.has(row.deviceId) || row.result.kernel?.target === 'cpu';
+  const shown = rows.slice(-MAX_RESULT_ROWS);
+  const fastest = { tflops: largest(shown, 'tflops'), tbps: largest(shown, 'tbps') };
+  return {
+    rows: shown.map((row) => resultRowView(row, isCpu(row), fastest)),
+    hidden: rows.length - shown.length,
+    ceilings: ceilings === null ? [] : ceilingLines(ceilings),
+    anyCpu: shown.some(isCpu),
+    anyContended: shown.some((row) => row.result.contended),
+    empty: rows.length > 0 ? null : state.report === null ? NOTHING_MEASURED : 'This report holds no measurements.',
+  };
+}
+
+function resultRowView(
+  row: ResultRow,
+  onCpu: boolean,
+  fastest: { readonly tflops: number; readonly tbps: number },
+): ResultRowView {
+  const { result } = row;
+  const attentionCase = row.case;
+  const bandwidthCounts = attentionCase.op === 'decode';
+  const rateValue = bandwidthCounts ? result.tbps : result.tflops;
+  const best = bandwidthCounts ? fastest.tbps : fastest.tflops;
+  return {
+    engine: row.engine,
+    title: `${attentionCase.op} d${attentionCase.headDim}${attentionCase.headDimV === attentionCase.headDim ? '' : `/${attentionCase.headDimV}`}, ${formatPageSize(attentionCase.pageSize)}`,
+    shape: [
+      attentionCase.dtype,
+      `${attentionCase.qHeads}/${attentionCase.kvHeads} heads`,
+      `batch ${attentionCase.batch}`,
+      `q ${lengths(attentionCase.qLens)}`,
+      `kv ${lengths(attentionCase.kvLens)}`,
+      attentionCase.causal ? 'causal' : 'full',
+    ].join(', '),
+    status: result.status,
+    statusText: STATUS_WORDS[result.status],
+    reason: result.reason?.text ?? null,
+    kernel:
+      result.kernel === null
+        ? null
+        : [
+            result.kernel.name,
+            ...(result.kernel.headDimTile === null ? [] : [`tile ${result.kernel.headDimTile}`]),
+            result.kernel.target,
+            ...(result.kernel.numSplits === null || result.kernel.numSplits === 1
+              ? []
+              : [`${result.kernel.numSplits} splits`]),
+          ].join(' · '),
+    median: formatMs(result.gpuMs?.median ?? null),
+    spread: result.gpuMs === null ? '' : `${formatMs(result.gpuMs.p10)} – ${formatMs(result.gpuMs.p90)}`,
+    rate: formatRate(rateValue, bandwidthCounts ? 'TB/s' : 'TFLOP/s'),
+    bar:
+      result.percentOfCeiling !== null
+        ? Math.min(1, result.percentOfCeiling / 100)
+        : rateValue === null || best <= 0
+          ? null
+          : rateValue / best,
+    percentOfCeiling: formatPercent(result.percentOfCeiling),
+    relError: formatRelError(result.relError),
+    errorDetail:
+      result.relError === null
+        ? []
+        : [
+            ...(result.roundingFloor === null ? [] : [`floor ${formatRelError(result.roundingFloor)}`]),
+            `${plural(result.checkedRows, 'row')} checked`,
+          ],
+    hostTime: result.hostUs === null ? formatMs(null) : formatMs(result.hostUs / 1000),
+    clock: result.smClockMHz === null ? formatMs(null) : `${Math.round(result.smClockMHz)} MHz`,
+    contended: result.contended,
+    onCpu,
+  };
+}
+
+function largest(rows: readonly ResultRow[], figure: 'tflops' | 'tbps'): number {
+  return rows.reduce((most, row) => Math.max(most, row.result[figure] ?? 0), 0);
+}
+
+function lengths(lens: number | readonly number[]): string {
+  return typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
+}
+
+function ceilingLines(ceilings: Ceilings): readonly LabelledValue[] {
+  return [
+    {
+      label: 'Read stream',
+      value: formatRate(ceilings.readStreamTbps, 'TB/s'),
+      known: ceilings.readStreamTbps !== null,
+    },
+    { label: 'Copy', value: formatRate(ceilings.copyTbps, 'TB/s'), known: ceilings.copyTbps !== null },
+    {
+      label:
+        ceilings.tensorCoreInstruction === null ? 'Tensor cores' : `Tensor cores (${ceilings.tensorCoreInstruction})`,
+      value: formatRate(ceilings.tensorCoreTflops, 'TFLOP/s'),
+      known: ceilings.tensorCoreTflops !== null,
+    },
+  ]
+    .filter((line) => line.known)
+    .map(({ label, value }) => ({ label, value }));
+}
+
+function progressText(run: Extract<RunState, { kind: 'running' | 'cancelling' }>): string {
+  if (run.kind === 'cancelling') return 'Cancelling: the run ends at the current launch. Finished rows are kept.';
+  const phase = run.phase === null ? 'starting' : PHASE_WORDS[run.phase];
+  const current = run.caseIndex === null ? undefined : run.cases[run.caseIndex];
+  if (run.caseIndex === null || current === undefined) return `Preparing: ${phase}`;
+  return `Case ${run.caseIndex + 1} of ${run.cases.length} (${current.op} d${current.headDim}, ${formatPageSize(current.pageSize)}): ${phase}`;
+}
+
+function busyView(summary: string, device: DeviceFacts | null): BusyView {
+  const figures: LabelledValue[] = [{ label: 'Found', value: summary }];
+  if (device?.processes) {
+    for (const process of device.processes.slice(0, 5)) {
+      figures.push({
+        label: `Process ${process.pid}`,
+        value: `${process.kind}, ${process.usedMemoryBytes === null ? 'memory not permitted to see' : formatBytes(process.usedMemoryBytes)}`,
+      });
+    }
+  }
+  if (device !== null && device.utilizationPercent !== null)
+    figures.push({ label: 'Utilisation', value: formatPercent(device.utilizationPercent) });
+  if (device !== null && device.memoryFreeBytes !== null) {
+    figures.push({
+      label: 'Free memory',
+      value: `${formatBytes(device.memoryFreeBytes)} of ${formatBytes(device.memoryTotalBytes)}`,
+    });
+  }
+  return {
+    question: `${device?.name ?? 'The GPU'} is in use by others. Running now slows them down, and the times are marked as contended.`,
+    figures,
+  };
+}
+
+function finishedText(run: Extract<RunState, { kind: 'finished' }>): string {
+  const tally = tallyText(run.counts);
+  switch (run.ended) {
+    case 'complete':
+      return `Finished: ${tally ?? 'no rows'}.`;
+    case 'cancelled':
+      return tally === null
+        ? 'Cancelled before the first case was finished.'
+        : `Cancelled. Finished rows are kept: ${tally}.`;
+    case 'failed':
+      return tally === null ? 'The run failed.' : `The run failed. Finished rows are kept: ${tally}.`;
+  }
+}
+
+/** `4 ok, 2 unsupported`; `null` when nothing finished. */
+function tallyText(counts: StatusCounts): string | null {
+  const parts = (Object.keys(STATUS_WORDS) as ResultStatus[]).flatMap((status) => {
+    const count = counts[status] ?? 0;
+    return count === 0 ? [] : [`${count} ${STATUS_WORDS[status]}`];
+  });
+  return parts.length === 0 ? null : parts.join(', ');
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
