@@ -1,0 +1,82 @@
+/**
+ * The wire between us and `python/bench_backends.py`, which runs one installed attention library under the user's
+ * interpreter. One process per engine: what an import or a kernel breaks is that engine's loss alone.
+ *
+ * The script reads one JSON request from its standard input, answers with one JSON document per line, each behind
+ * `BACKEND_LINE_MARKER`, and ends. What libraries print goes to standard error; lines without the marker are ignored.
+ * Everything that comes back is parsed with these schemas before anybody else sees it.
+ */
+import * as v from 'valibot';
+import { attentionCaseSchema, caseResultSchema, ceilingsSchema, reasonSchema } from '../core/attentionCase';
+import { runOptionsSchema } from './helperApi';
+
+/** Raised together with the script when a message changes shape; the script says which one it speaks. */
+export const BACKEND_PROTOCOL_VERSION = 1;
+
+/** First characters of every answer line. */
+export const BACKEND_LINE_MARKER = '@attn-diag-bench ';
+
+/** The installed libraries there is an adapter for, in the order they are shown. */
+export const BACKEND_ENGINES = [
+  'torch.sdpa.flash',
+  'torch.sdpa.cudnn',
+  'torch.sdpa.efficient',
+  'torch.sdpa.math',
+  'torch.flex',
+  'fa2.system',
+  'fa2.vllm',
+  'fa3.system',
+  'fa3.vllm',
+  'fa4.system',
+  'fa4.vllm',
+  'flashinfer',
+  'flashmla.vllm',
+  'ffpa',
+  'triton.vllm',
+] as const;
+export type BackendEngine = (typeof BACKEND_ENGINES)[number];
+
+/** What the script is asked. */
+export const backendRequestSchema = v.object({
+  protocolVersion: v.literal(BACKEND_PROTOCOL_VERSION),
+  /** `describe`: import it and say its version. `warm`: compile what the cases need, no timing. `run`: check and time. */
+  command: v.picklist(['describe', 'warm', 'run']),
+  engine: v.picklist(BACKEND_ENGINES),
+  /** GPU UUID as in the device facts (the script finds its own CUDA index), or `cpu`. Unused by `describe`. */
+  deviceId: v.string(),
+  /** With the number each has in the whole run, which comes back with its row. Empty for `describe`. */
+  cases: v.array(v.object({ caseIndex: v.number(), case: attentionCaseSchema })),
+  options: runOptionsSchema,
+  /** The native runner's ceilings, the denominators of `percentOfCeiling`; `null` = not measured. */
+  ceilings: v.nullable(ceilingsSchema),
+});
+export type BackendRequest = v.InferOutput<typeof backendRequestSchema>;
+
+/** One answer line. */
+export const backendMessageSchema = v.variant('kind', [
+  /** First line, before anything heavy is imported. */
+  v.object({ kind: v.literal('hello'), protocolVersion: v.number(), pid: v.number(), python: v.string() }),
+  /** The library is there and can be called, or why not: code `notInstalled`, `importFailed`, `noDevice`, `wrongCuda` … */
+  v.object({
+    kind: v.literal('library'),
+    available: v.boolean(),
+    /** Version of the distribution, with what it was built for where it says so. */
+    version: v.nullable(v.string()),
+    /** torch's version, as `2.11.0+cu130`. */
+    torch: v.nullable(v.string()),
+    reason: v.nullable(reasonSchema),
+  }),
+  v.object({
+    kind: v.literal('phase'),
+    caseIndex: v.nullable(v.number()),
+    phase: v.picklist(['import', 'allocate', 'jit', 'check', 'warmup', 'time']),
+  }),
+  /**
+   * A finished case. `unsupported` with code `refusedByLibrary` = the library refused, `text` in its own words.
+   * `jitMs` is the first call's time, outside every other figure.
+   */
+  v.object({ kind: v.literal('row'), caseIndex: v.number(), result: caseResultSchema }),
+  /** Last line. Its absence means that the process died. */
+  v.object({ kind: v.literal('done') }),
+]);
+export type BackendMessage = v.InferOutput<typeof backendMessageSchema>;
