@@ -2,8 +2,11 @@
  * The wire between us and `python/bench_backends.py`, which runs one installed attention library under the user's
  * interpreter. One process per engine: what an import or a kernel breaks is that engine's loss alone.
  *
- * The script reads one JSON request from its standard input, answers with one JSON document per line, each behind
- * `BACKEND_LINE_MARKER`, and ends. What libraries print goes to standard error; lines without the marker are ignored.
+ * The script reads JSON requests from its standard input, one per line, and carries them out one after the other. Each is
+ * answered with JSON documents, one per line behind `BACKEND_LINE_MARKER`, the last of them `done`. It ends when its input
+ * ends: a process that stays keeps its context and what it compiled, so that engines can take turns case by case. Between
+ * requests it gives back the device memory of its cases.
+ * What libraries print goes to standard error; lines without the marker are ignored.
  * Everything that comes back is parsed with these schemas before anybody else sees it.
  */
 import * as v from 'valibot';
@@ -54,9 +57,12 @@ export type BackendRequest = v.InferOutput<typeof backendRequestSchema>;
 
 /** One answer line. */
 export const backendMessageSchema = v.variant('kind', [
-  /** First line, before anything heavy is imported. */
+  /** First line of the process, before anything heavy is imported. */
   v.object({ kind: v.literal('hello'), protocolVersion: v.number(), pid: v.number(), python: v.string() }),
-  /** The library is there and can be called, or why not: code `notInstalled`, `importFailed`, `noDevice`, `wrongCuda` … */
+  /**
+   * Once per request, before its first case: the library is there and can be called, or why not: code `notInstalled`,
+   * `importFailed`, `noDevice`, `wrongCuda` … When not, `done` follows at once and every case counts as `unsupported`.
+   */
   v.object({
     kind: v.literal('library'),
     available: v.boolean(),
@@ -73,10 +79,10 @@ export const backendMessageSchema = v.variant('kind', [
   }),
   /**
    * A finished case. `unsupported` with code `refusedByLibrary` = the library refused, `text` in its own words.
-   * `jitMs` is the first call's time, outside every other figure.
+   * `jitMs` is the first call's time, outside every other figure. Of a `warm` request only `jitMs` and the refusal count.
    */
   v.object({ kind: v.literal('row'), caseIndex: v.number(), result: caseResultSchema }),
-  /** Last line. Its absence means that the process died. */
+  /** Last line of a request. Its absence means that the process died. */
   v.object({ kind: v.literal('done') }),
 ]);
 export type BackendMessage = v.InferOutput<typeof backendMessageSchema>;
