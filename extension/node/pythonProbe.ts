@@ -10,16 +10,14 @@
  * - `-B`, so that nothing is written into the environment;
  * - a process group of its own that is killed as a whole at the deadline, on cancel and at the end.
  */
-import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import os from 'node:os';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import * as v from 'valibot';
 import type { CancelSignal } from '../core/async';
 import type { EnvironmentFacts } from '../core/environment';
 import { PROBE_SCHEMA, environmentFactsSchema } from '../core/environment';
 import { DiagError } from '../core/errors';
+import { checkInterpreter, quoteWords, signalGroup, spawnPython } from './pythonProcess';
 
 /** The probe itself takes well under a second; the rest is start-up on slow disks. */
 export const PROBE_DEADLINE_MS = 15_000;
@@ -30,13 +28,7 @@ const OUTPUT_LIMIT_BYTES = 4 * 1024 * 1024;
 /** How long the pipes may stay open after the interpreter has ended. */
 const PIPE_DRAIN_MS = 500;
 
-/** How much of the interpreter's own words go into a message. */
-const QUOTE_CHARACTERS = 200;
-
 const MARKER = 'attn-diag-probe:';
-
-/** Variables the probe may see: to find programs and a home, to speak a language, to find CUDA. */
-const ENV_ALLOWED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'CUDA_HOME', 'CUDA_PATH', 'SYSTEMROOT', 'USERPROFILE'];
 
 /** Where probe.py is in an installation or a checkout. */
 export function probeScript(rootDir: string): string {
@@ -56,26 +48,6 @@ export interface PythonProbeOptions {
   readonly signal?: CancelSignal;
 }
 
-/** Raised to the caller's `problem` text: one line, printable, short. */
-function quote(text: string): string {
-  const line = text.replace(/[^\x20-\x7e]+/g, ' ').trim();
-  return line.length <= QUOTE_CHARACTERS ? line : `${line.slice(0, QUOTE_CHARACTERS)}…`;
-}
-
-async function checkInterpreter(interpreter: string): Promise<void> {
-  const refuse = (problem: string): never => {
-    throw new DiagError('interpreterUnusable', { path: interpreter, problem });
-  };
-  if (!path.isAbsolute(interpreter)) refuse('the path must be absolute');
-  const info = await stat(interpreter).catch((error: unknown) => {
-    const code = (error as NodeJS.ErrnoException).code;
-    return refuse(code === 'ENOENT' ? 'there is no such file' : code === 'ELOOP' ? 'its links form a loop' : `${code}`);
-  });
-  if (info.isDirectory()) refuse('it is a directory');
-  if (!info.isFile()) refuse('it is not a file');
-  await access(interpreter, constants.X_OK).catch(() => refuse('it is not executable'));
-}
-
 /** How a run ended and what it printed. */
 interface RunOutcome {
   readonly stdout: string;
@@ -85,36 +57,14 @@ interface RunOutcome {
   readonly ended: 'exit' | 'deadline' | 'cancelled' | 'flood';
 }
 
-/** Kills a process and everything in its group; on Windows, where there are no groups, the process alone. */
-function killGroup(pid: number): void {
-  try {
-    process.kill(process.platform === 'win32' ? pid : -pid, 'SIGKILL');
-  } catch {
-    // Already gone.
-  }
-}
-
 function run(options: PythonProbeOptions, deadlineMs: number): Promise<RunOutcome> {
-  const { interpreter, scriptPath, signal } = options;
-  const env = Object.fromEntries(
-    ENV_ALLOWED.flatMap((name): [string, string][] => {
-      const value = options.env[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+  const { interpreter, scriptPath, env, signal } = options;
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(new DiagError('cancelled', {}));
       return;
     }
-    const child = spawn(interpreter, ['-E', '-B', scriptPath], {
-      cwd: os.tmpdir(),
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: process.platform !== 'win32',
-      windowsHide: true,
-      shell: false,
-    });
+    const child = spawnPython({ interpreter, scriptPath, env, stdin: 'ignore' });
     const chunks: { stdout: Buffer[]; stderr: Buffer[] } = { stdout: [], stderr: [] };
     let bytes = 0;
     let ended: RunOutcome['ended'] = 'exit';
@@ -123,7 +73,7 @@ function run(options: PythonProbeOptions, deadlineMs: number): Promise<RunOutcom
     const stop = (why: RunOutcome['ended']): void => {
       if (done) return;
       ended = why;
-      if (child.pid !== undefined) killGroup(child.pid);
+      if (child.pid !== undefined) signalGroup(child.pid, 'SIGKILL');
     };
     const timer = setTimeout(() => stop('deadline'), deadlineMs);
     const onAbort = (): void => stop('cancelled');
@@ -135,7 +85,7 @@ function run(options: PythonProbeOptions, deadlineMs: number): Promise<RunOutcom
       clearTimeout(lateClose);
       signal?.removeEventListener('abort', onAbort);
       // Whatever it started and left behind goes too, and nobody holds our pipes open.
-      if (child.pid !== undefined) killGroup(child.pid);
+      if (child.pid !== undefined) signalGroup(child.pid, 'SIGKILL');
       child.stdout.destroy();
       child.stderr.destroy();
       resolve({
@@ -157,7 +107,7 @@ function run(options: PythonProbeOptions, deadlineMs: number): Promise<RunOutcom
       done = true;
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
-      reject(new DiagError('interpreterUnusable', { path: interpreter, problem: quote(error.message) }, error));
+      reject(new DiagError('interpreterUnusable', { path: interpreter, problem: quoteWords(error.message) }, error));
     });
     child.on('close', finish);
     // A grandchild may keep the pipes open after the interpreter is gone; what was read until then is all there is.
@@ -180,7 +130,7 @@ function parseAnswer(interpreter: string, outcome: RunOutcome): EnvironmentFacts
     .at(-1);
   if (line === undefined) {
     const how = outcome.signal === null ? `exit code ${outcome.exitCode}` : outcome.signal;
-    const words = quote(outcome.stderr.trim().split('\n').at(-1) ?? '') || quote(outcome.stdout);
+    const words = quoteWords(outcome.stderr.trim().split('\n').at(-1) ?? '') || quoteWords(outcome.stdout);
     return refuse(`it gave no answer (${how}${words === '' ? '' : `: ${words}`})`);
   }
   let document: unknown;
