@@ -15,6 +15,7 @@ import { createRequire } from 'node:module';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { withBuildLock } from './buildLock.mjs';
 import { nodeGypEnvironment } from './nodeGypEnvironment.mjs';
 
 const nativeDir = path.dirname(fileURLToPath(import.meta.url));
@@ -93,6 +94,11 @@ function assembleNodeDir(nodeDir) {
   fs.writeFileSync(path.join(include, 'config.gypi'), CONFIG_GYPI);
 }
 
+/** A folder for temporary files whose path has no space. */
+function plainTemporaryFolder() {
+  return [os.tmpdir(), '/tmp', '/var/tmp'].find((folder) => !/\s/.test(folder) && fs.existsSync(folder)) ?? '/';
+}
+
 /** Runs node-gyp in native/; its output goes to our stderr. */
 function nodeGyp(args) {
   const result = spawnSync(process.execPath, [require.resolve('node-gyp/bin/node-gyp.js'), ...args], {
@@ -115,6 +121,12 @@ function main() {
     console.error(`Missing to build the native addon: ${names}. Get it with: sudo apt-get install -y ${packages}`);
     return 3;
   }
+  // node-gyp knows one folder per checkout, and so two builds there would write over each other's objects.
+  return withBuildLock(path.join(buildDir, 'attention_addon.lock'), build);
+}
+
+/** Builds unless nothing changed; alone in this checkout. */
+function build() {
   const hash = inputHash(toolVersion('g++'));
   if (!process.argv.includes('--force') && isUpToDate(hash)) {
     console.log('native addon: up to date');
@@ -122,7 +134,9 @@ function main() {
   }
   // node-gyp writes this path into compiler flags unquoted, so where ours holds a space it has to be elsewhere.
   const elsewhere = /\s/.test(buildDir);
-  const nodeDir = elsewhere ? fs.mkdtempSync(path.join(os.tmpdir(), 'attn-headers-')) : path.join(buildDir, 'nodedir');
+  const nodeDir = elsewhere
+    ? fs.mkdtempSync(path.join(plainTemporaryFolder(), 'attn-headers-'))
+    : path.join(buildDir, 'nodedir');
   assembleNodeDir(nodeDir);
   const jobs = String(os.availableParallelism());
   const built = nodeGyp([

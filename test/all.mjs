@@ -2,7 +2,8 @@
  * `npm test`: everything, on a machine that may have nothing yet. Builds all there is to build, runs every check and suite
  * even when one fails, and closes with the sum of their counts.
  */
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import os from 'node:os';
 import path from 'node:path';
 import { buildAddon, buildBundles, buildKernels } from '../extension/dev/builds.mjs';
 import { REPO_ROOT } from '../extension/dev/paths.mjs';
@@ -19,7 +20,7 @@ if (!(await ensurePrerequisites(['addon', 'kernels', 'tests'], { install: mayIns
   process.exit(1);
 }
 
-/** Each leaves its counts in test/out/NAME.count.json. */
+/** Each leaves its counts in the file it is given. */
 const SUITES = [
   { name: 'unit', script: 'test/run.mjs', args: ['unit'] },
   { name: 'native', script: 'test/run.mjs', args: ['native'] },
@@ -28,6 +29,7 @@ const SUITES = [
   { name: 'package', script: 'test/run.mjs', args: ['package'] },
 ];
 
+const countDir = await mkdtemp(path.join(os.tmpdir(), 'abd-counts-'));
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
 const summary = [];
@@ -43,13 +45,15 @@ await counted('check', async () => {
 for (const { name, script, args } of SUITES) {
   const startedMs = Date.now();
   heading(name);
-  const exitCode = await node(script, args);
-  const count = await readCount(name);
+  const countFile = path.join(countDir, `${name}.json`);
+  const exitCode = await node(script, [...args, '--count', countFile]);
+  const count = await readCount(countFile);
   // A runner that failed before it could count is a failure too.
   if (exitCode !== 0 && count.failed === 0) count.failed = 1;
   add(name, count, startedMs);
 }
 
+await rm(countDir, { recursive: true, force: true });
 console.log(`\n${summary.join('\n')}\n`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
@@ -100,12 +104,12 @@ function node(file, args) {
 }
 
 /**
- * @param {string} suite
+ * @param {string} file
  * @returns {Promise<{passed: number, failed: number, skipped: number}>}
  */
-async function readCount(suite) {
+async function readCount(file) {
   try {
-    return JSON.parse(await readFile(path.join(REPO_ROOT, 'test', 'out', `${suite}.count.json`), 'utf8'));
+    return JSON.parse(await readFile(file, 'utf8'));
   } catch {
     return { passed: 0, failed: 1, skipped: 0 };
   }

@@ -1,7 +1,7 @@
 /**
  * Bundles the tests of a suite and runs them with Node's own test runner.
  *
- * `node test/run.mjs unit|native|package|ui|gpu [filter]`; the filter is a part of the test file's path.
+ * `node test/run.mjs unit|native|package|ui|gpu [filter] [--count FILE]`; the filter is a part of the test file's path.
  *
  * - Every `*.test.ts` of the suite becomes a `*.test.mjs` in a folder of this run below test/out. Bundled, so that what is
  *   tested is what ships: a dependency that only breaks in a bundle breaks here.
@@ -9,11 +9,14 @@
  *   that fork or spawn a program of their own.
  * - Tests run with the repository root as working directory; that is how they find fixtures.
  *
- * Exits with 1 when a test failed or none ran, and leaves the counts in `test/out/SUITE.count.json`.
+ * Exits with 1 when a test failed or none ran. Leaves the counts in FILE when it is named: one of the caller's own, because
+ * two runs may go on side by side.
  */
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { testEnvironment } from '../extension/dev/environments.mjs';
 import { REPO_ROOT } from '../extension/dev/paths.mjs';
 import { runInTerminal } from '../extension/dev/processes.mjs';
 
@@ -23,17 +26,20 @@ const ONE_FILE_AT_A_TIME = new Set(['ui', 'package', 'gpu']);
 /** Tools that read their own files at run time and so cannot be bundled. */
 const EXTERNAL = ['playwright-core', 'axe-core', '@vscode/*', 'esbuild', 'typescript', 'eslint', 'mocha'];
 
-const [suite, filter = ''] = process.argv.slice(2);
+/** A file of tests that hangs must not hang a build machine; the slowest takes a minute or two. */
+const FILE_DEADLINE_MS = 15 * 60_000;
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { count: { type: 'string' } } });
+const [suite, filter = ''] = positionals;
 if (suite === undefined || !SUITES.includes(suite)) {
-  console.error(`usage: node test/run.mjs ${SUITES.join('|')} [part of a file's path]`);
+  console.error(`usage: node test/run.mjs ${SUITES.join('|')} [part of a file's path] [--count FILE]`);
   process.exit(2);
 }
 
 const suiteDir = path.join(REPO_ROOT, 'test', suite);
 // Of this run alone, so that two runs at a time do not pull each other's files away.
 const outDir = path.join(REPO_ROOT, 'test', 'out', `${suite}-${process.pid}`);
-const countFile = path.join(REPO_ROOT, 'test', 'out', `${suite}.count.json`);
-await rm(countFile, { force: true });
+const countFile = path.resolve(values.count ?? path.join(outDir, 'count.json'));
 await mkdir(outDir, { recursive: true });
 
 const files = (await readdir(suiteDir, { recursive: true })).map((name) => path.join(suiteDir, name));
@@ -77,6 +83,7 @@ const exitCode = await runInTerminal(
   [
     '--enable-source-maps',
     '--test',
+    `--test-timeout=${FILE_DEADLINE_MS}`,
     ...(ONE_FILE_AT_A_TIME.has(suite) ? ['--test-concurrency=1'] : []),
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
@@ -84,12 +91,12 @@ const exitCode = await runInTerminal(
     `--test-reporter-destination=${countFile}`,
     ...bundled,
   ],
-  { cwd: REPO_ROOT },
+  { cwd: REPO_ROOT, env: testEnvironment(process.env) },
 );
 
-await rm(outDir, { recursive: true, force: true });
 /** @type {{passed: number, failed: number, skipped: number}} */
 const count = JSON.parse(await readFile(countFile, 'utf8'));
+await rm(outDir, { recursive: true, force: true });
 if (count.passed + count.failed === 0) console.error(`No test of test/${suite} ran.`);
 process.exit(exitCode !== 0 || count.failed > 0 || count.passed === 0 ? 1 : 0);
 

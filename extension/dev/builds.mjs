@@ -1,7 +1,8 @@
 /** The three builds, each a script of its own that prints what it does and does nothing when nothing changed. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { REPO_ROOT } from './paths.mjs';
+import { pipEnvironment } from './environments.mjs';
+import { cacheRoot, REPO_ROOT } from './paths.mjs';
 import { runInTerminal } from './processes.mjs';
 
 /** The platform the native helper is built for; anything else gets the universal package. */
@@ -22,7 +23,9 @@ export async function buildAddon() {
 
 /** The GPU kernels: minutes when nothing is cached; fetches its compiler with pip. */
 export async function buildKernels() {
-  await script('native/kernels/build.mjs', []);
+  // One cache for everything that is fetched or compiled once.
+  const env = { ...pipEnvironment(process.env), XDG_CACHE_HOME: path.dirname(cacheRoot()) };
+  await script('native/kernels/build.mjs', [], env);
 }
 
 /** Whether an NVIDIA driver is installed, so that building the GPU kernels is worth the minutes. */
@@ -33,9 +36,13 @@ export function hasNvidiaDriver() {
 /**
  * @param {string} file relative to the repository
  * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} [env]
  * @throws {Error} that says which build failed; the script has printed why
  */
-async function script(file, args) {
-  const exitCode = await runInTerminal(process.execPath, [path.join(REPO_ROOT, file), ...args], { cwd: REPO_ROOT });
+async function script(file, args, env = process.env) {
+  const exitCode = await runInTerminal(process.execPath, [path.join(REPO_ROOT, file), ...args], {
+    cwd: REPO_ROOT,
+    env,
+  });
   if (exitCode !== 0) throw new Error(`node ${[file, ...args].join(' ')} failed (exit code ${exitCode}).`);
 }

@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { findChromium } from './chromium.mjs';
+import { pipEnvironment } from './environments.mjs';
 import { REPO_ROOT } from './paths.mjs';
 import { runInTerminal, which } from './processes.mjs';
 
@@ -159,7 +160,7 @@ function isRoot() {
  * @param {string[]} args
  */
 function succeeds(command, args) {
-  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+  return spawnSync(command, args, { stdio: 'ignore', env: pipEnvironment(process.env) }).status === 0;
 }
 
 /** Whether missing parts may be installed: asked for on the command line, or on a build machine. */

@@ -10,6 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { npmEnvironment, vscodeEnvironment } from './environments.mjs';
 import { cacheRoot, REPO_ROOT } from './paths.mjs';
 import { killTree, npmCommand, runQuietly } from './processes.mjs';
 
@@ -82,9 +83,7 @@ async function npmCi(dir) {
   await runQuietly(
     command,
     [...args, 'ci', '--omit=dev', '--ignore-scripts', '--engine-strict=false', '--no-audit', '--no-fund'],
-    {
-      cwd: dir,
-    },
+    { cwd: dir, env: npmEnvironment(process.env) },
   );
 }
 
@@ -139,7 +138,7 @@ export async function startVscodeServer(
       ...(workspaceTrust ? [] : ['--disable-workspace-trust']),
     ],
     // A group of its own, so that stopping it reaches the extension hosts and whatever they forked.
-    { stdio: ['ignore', log, log], detached: true, env },
+    { stdio: ['ignore', log, log], detached: true, env: vscodeEnvironment(env) },
   );
   closeSync(log);
   const stop = () => killTree(child);
@@ -194,7 +193,7 @@ export async function installVsix(install, dataDir, vsix) {
       '--force',
       '--telemetry-level=off',
     ],
-    { cwd: REPO_ROOT },
+    { cwd: REPO_ROOT, env: vscodeEnvironment(process.env) },
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * Runs the in-host suites: `node test/host/runHost.mjs [suite]`.
+ * Runs the in-host suites: `node test/host/runHost.mjs [suite] [--count FILE]`.
  *
  * Each folder below test/host/suite is one VS Code of its own, started through `@vscode/test-electron`. With
  * VSCODE_EXECUTABLE set that is this desktop build, else the browser VS Code behind browserHost.mjs.
@@ -8,13 +8,15 @@
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import { runTests } from '@vscode/test-electron';
 import { build } from 'esbuild';
 import { REPO_ROOT } from '../../extension/dev/paths.mjs';
 import { stageExtension } from '../../extension/dev/stage.mjs';
 
 const HOST_DIR = path.join(REPO_ROOT, 'test', 'host');
-const OUT_DIR = path.join(REPO_ROOT, 'test', 'out', 'host');
+// Of this run alone, so that two runs at a time do not pull each other's files away.
+const OUT_DIR = path.join(REPO_ROOT, 'test', 'out', `host-${process.pid}`);
 
 /**
  * What is special about a suite's VS Code; the rest is the same for all.
@@ -26,10 +28,10 @@ const SUITES = {
   withoutAddon: { trust: true, withoutNative: true },
 };
 
-const only = process.argv[2];
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { count: { type: 'string' } } });
+const [only] = positionals;
 const desktop = process.env.VSCODE_EXECUTABLE;
 const total = { passed: 0, failed: 0, skipped: 0 };
-await rm(OUT_DIR, { recursive: true, force: true });
 await mkdir(OUT_DIR, { recursive: true });
 
 for (const [suite, { trust, withoutNative }] of Object.entries(SUITES)) {
@@ -66,7 +68,8 @@ for (const [suite, { trust, withoutNative }] of Object.entries(SUITES)) {
   await rm(workspace, { recursive: true, force: true });
 }
 
-await writeFile(path.join(REPO_ROOT, 'test', 'out', 'host.count.json'), `${JSON.stringify(total)}\n`);
+if (values.count !== undefined) await writeFile(values.count, `${JSON.stringify(total)}\n`);
+await rm(OUT_DIR, { recursive: true, force: true });
 console.log(`\nhost: ${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
 

@@ -1,10 +1,12 @@
-/** The build script: idle when nothing changed, plain words when a tool is missing. */
+/** The build script: idle when nothing changed, plain words when a tool is missing, the same addon in any environment. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { withBuildLock } from '../../native/buildLock.mjs';
 import { nodeGypEnvironment } from '../../native/nodeGypEnvironment.mjs';
 
 /** Runs native/build.mjs with a PATH of its own. */
@@ -15,12 +17,12 @@ function runBuild(pathVariable: string | undefined): { status: number | null; st
   });
 }
 
-test('a build without changes takes less than two seconds and builds nothing', () => {
+test('a build without changes runs no compiler and leaves the addon alone', () => {
   assert.equal(runBuild(process.env['PATH']).status, 0);
-  const startMs = performance.now();
+  const before = fs.statSync('native/build/attention_addon.node').mtimeMs;
   const again = runBuild(process.env['PATH']);
-  assert.ok(performance.now() - startMs < 2000);
   assert.deepEqual([again.status, again.stdout], [0, 'native addon: up to date\n']);
+  assert.equal(fs.statSync('native/build/attention_addon.node').mtimeMs, before);
 });
 
 test('missing tools are named in one line with the command that brings them', () => {
@@ -38,11 +40,77 @@ test('missing tools are named in one line with the command that brings them', ()
 });
 
 test('what npm was told about other builds does not reach ours', () => {
-  const kept = { PATH: '/usr/bin', npm_config_python: '/usr/bin/python3', npm_command: 'test' };
+  const kept = { PATH: '/usr/bin', npm_config_python: '/usr/bin/python3', npm_command: 'test', TMPDIR: '/tmp/x y' };
   const dropped = {
     npm_config_nodedir: '/usr',
     NPM_CONFIG_TARGET: '24.0.0',
     npm_package_config_node_gyp_nodedir: '/usr',
+    CXX: 'clang++',
+    CXXFLAGS: '-fno-rtti',
+    LDFLAGS: '-static-libstdc++',
+    CPLUS_INCLUDE_PATH: '/opt/include',
+    GYP_DEFINES: 'openssl_fips=1',
+    MAKEFLAGS: '-n',
+    PYTHONHOME: '/nowhere',
+    NODE_OPTIONS: '--require=/nowhere.cjs',
   };
   assert.deepEqual(nodeGypEnvironment({ ...kept, ...dropped }), kept);
+});
+
+/** What `withBuildLock` leaves in its folder. */
+function lockFolder(use: (lock: string) => void): string[] {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'attn-lock-'));
+  try {
+    use(path.join(folder, 'lock'));
+    return fs.readdirSync(folder);
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+test('builds of one checkout take turns', async () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'attn-lock-'));
+  const script = `
+    import { withBuildLock } from ${JSON.stringify(pathToFileURL(path.resolve('native/buildLock.mjs')).href)};
+    import { appendFileSync } from 'node:fs';
+    withBuildLock('lock', () => {
+      appendFileSync('order', 'in ');
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      appendFileSync('order', 'out ');
+    });`;
+  const ends = await Promise.all(
+    [1, 2, 3].map(
+      () =>
+        new Promise((resolve) => {
+          spawn(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, stdio: 'inherit' }).once(
+            'exit',
+            resolve,
+          );
+        }),
+    ),
+  );
+  assert.deepEqual(ends, [0, 0, 0]);
+  assert.equal(fs.readFileSync(path.join(folder, 'order'), 'utf8'), 'in out in out in out ');
+  assert.deepEqual(fs.readdirSync(folder), ['order']);
+  fs.rmSync(folder, { recursive: true });
+});
+
+test('a lock left by a build that was killed is taken over, and a failed build gives its own back', () => {
+  const gone = spawnSync(process.execPath, ['-e', '']).pid;
+  const left = lockFolder((lock) => {
+    fs.writeFileSync(lock, String(gone));
+    assert.equal(
+      withBuildLock(lock, () => fs.readFileSync(lock, 'utf8')),
+      String(process.pid),
+    );
+    fs.writeFileSync(lock, '');
+    assert.throws(
+      () =>
+        withBuildLock(lock, () => {
+          throw new Error('no');
+        }),
+      /^Error: no$/,
+    );
+  });
+  assert.deepEqual(left, []);
 });
