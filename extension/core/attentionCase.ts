@@ -147,6 +147,8 @@ export const resultRowSchema = v.object({
   deviceId: v.string(),
   case: attentionCaseSchema,
   result: caseResultSchema,
+  /** Median of each round in milliseconds, in order, when the case was measured in several; `result` is the middle one. */
+  roundMs: v.optional(v.array(v.number())),
 });
 export type ResultRow = v.InferOutput<typeof resultRowSchema>;
 

@@ -5,8 +5,10 @@ import { DiagError } from '../core/errors';
 import { errorText } from '../core/errorText';
 import type { DeviceFacts, SystemFacts } from '../core/facts';
 import type { Logger } from '../core/logger';
-import type { ReportParts } from '../core/report/report';
 import type { RunOptions, RunProgress } from '../protocol/helperApi';
+import { besideEachOther, type RoundRatio } from '../core/measure/rounds';
+import type { LibraryState, ReportParts } from '../core/report/report';
+import { runBackends, type BackendPlan, type BackendProgress } from './backendRunner';
 import type { HelperClient } from './helperClient';
 import { runKernels, type BusyGpu } from './runSession';
 
@@ -19,6 +21,8 @@ export interface MeasurementPlan {
   /** The cases for this device: presets are smaller on the CPU. May throw to refuse the run before it starts. */
   readonly cases: (device: DeviceFacts) => readonly AttentionCase[];
   readonly options: RunOptions;
+  /** Installed libraries to measure beside the bundled kernels; absent = none. */
+  readonly backends?: BackendPlan;
 }
 
 /** Who hears of it. */
@@ -29,6 +33,9 @@ export interface MeasurementPorts {
   readonly confirmBusy: (busy: BusyGpu) => Promise<boolean>;
   readonly onStart?: (device: DeviceFacts, cases: readonly AttentionCase[]) => void;
   readonly onPhase?: (phase: Extract<RunProgress, { kind: 'phase' }>, cases: readonly AttentionCase[]) => void;
+  /** Instead of `onPhase` when libraries are measured too. */
+  readonly onBackend?: (progress: BackendProgress, cases: readonly AttentionCase[]) => void;
+  readonly onLibraries?: (libraries: readonly LibraryState[]) => void;
   readonly onRow?: (row: ResultRow, caseIndex: number, cases: readonly AttentionCase[]) => void;
 }
 
@@ -39,8 +46,12 @@ export interface Measurement {
   readonly failure: DiagError | null;
   readonly rows: readonly ResultRow[];
   readonly ceilings: Ceilings | null;
-  /** `facts`, `rows`, `ceilings` and `failure` of the report. */
-  readonly report: Pick<ReportParts, 'facts' | 'rows' | 'ceilings' | 'failure'>;
+  /** Libraries that were asked for, with why one is not there. */
+  readonly libraries: readonly LibraryState[];
+  /** Engines beside the bundled kernels, when they took turns. */
+  readonly ratios: readonly RoundRatio[];
+  /** What the report of it is made of. */
+  readonly report: Pick<ReportParts, 'facts' | 'rows' | 'libraries' | 'ratios' | 'ceilings' | 'failure'>;
 }
 
 /** Runs the plan. Never rejects: the failure is part of the outcome. */
@@ -51,37 +62,56 @@ export async function runMeasurement(plan: MeasurementPlan, ports: MeasurementPo
   const measured: { deviceId: string; ceilings: Ceilings }[] = [];
   let failure: DiagError | null = null;
   let ended: 'complete' | 'cancelled' = 'complete';
+  let libraries: readonly LibraryState[] = [];
+  let ratios: readonly RoundRatio[] = [];
   try {
     const probed = await client.probe(plan.probeLevel, signal);
     facts = probed;
     const device = plan.device(probed);
     const cases = [...plan.cases(device)];
     ports.onStart?.(device, cases);
-    const result = await runKernels({
+    const common = {
       client,
       params: { deviceId: device.id, cases, options: plan.options },
       logger,
       signal,
-      onFacts: (fresh) => (facts = fresh),
-      onPhase: (phase) => ports.onPhase?.(phase, cases),
-      onCeilings: (ceilings) => measured.splice(0, 1, { deviceId: device.id, ceilings }),
-      onRow: (row, caseIndex) => {
+      onFacts: (fresh: SystemFacts) => (facts = fresh),
+      onCeilings: (ceilings: Ceilings) => measured.splice(0, 1, { deviceId: device.id, ceilings }),
+      onRow: (row: ResultRow, caseIndex: number) => {
         rows.push(row);
         ports.onRow?.(row, caseIndex, cases);
       },
       confirmBusy: ports.confirmBusy,
-    });
-    ended = result.ended;
+    };
+    if (plan.backends === undefined) {
+      const result = await runKernels({ ...common, onPhase: (phase) => ports.onPhase?.(phase, cases) });
+      ended = result.ended;
+    } else {
+      const result = await runBackends({
+        ...common,
+        plan: plan.backends,
+        onProgress: (progress) => ports.onBackend?.(progress, cases),
+        onLibraries: (found) => {
+          libraries = found;
+          ports.onLibraries?.(found);
+        },
+      });
+      ended = result.ended;
+      ratios = result.ratios;
+    }
   } catch (error) {
     failure = DiagError.from(error);
     if (failure.code === 'cancelled') ended = 'cancelled';
   }
   const early = failure === null ? null : { code: failure.code, text: errorText(failure).what };
+  const inOrder = libraries.length === 0 ? rows : besideEachOther(rows);
   return {
     ended,
     failure,
-    rows,
+    rows: inOrder,
     ceilings: measured[0]?.ceilings ?? null,
-    report: { facts, rows, ceilings: measured, failure: early },
+    libraries,
+    ratios,
+    report: { facts, rows: inOrder, libraries, ratios, ceilings: measured, failure: early },
   };
 }

@@ -5,6 +5,7 @@
 import { onCancel, sleep, type CancelSignal, type Clock } from '../core/async';
 import type { Ceilings, ResultRow } from '../core/attentionCase';
 import { DiagError } from '../core/errors';
+import { BUNDLED_ENGINE } from '../core/measure/engines';
 import type { DeviceFacts, SystemFacts } from '../core/facts';
 import { formatBytes, formatPercent } from '../core/format';
 import type { Logger } from '../core/logger';
@@ -24,9 +25,6 @@ const BUSY_FREE_SHARE = 0.7;
  * after a run of ours both still speak of us. Asked again after this.
  */
 const SETTLE_MS = 1200;
-
-/** Engine id of the kernels that come with the extension. */
-export const BUNDLED_ENGINE = 'bundled';
 
 /** What somebody else does on a GPU, in one sentence part. */
 export interface BusyGpu {
@@ -68,7 +66,27 @@ export interface RunSessionResult {
  * `deviceExclusive`, `deviceProhibited`, `deviceIsMigParent`, `driverTooOld`, `kernelsMissing`, `runLocked`, `cancelled`
  * before it began, and the client's); rows reported until then stand.
  */
-export async function runKernels(options: RunSessionOptions): Promise<RunSessionResult> {
+export function runKernels(options: RunSessionOptions): Promise<RunSessionResult> {
+  return holdDevice(options, ({ facts }) => run(options, facts));
+}
+
+/** A device that is ours for the time of a run. */
+export interface HeldDevice {
+  /** Taken just before. */
+  readonly facts: SystemFacts;
+  readonly device: DeviceFacts;
+  /** Others use it, and the user said to go on all the same. */
+  readonly busy: boolean;
+}
+
+/**
+ * Looks at the device, asks when others use it, takes the lock, and gives it back when `use` is done. Rejects as
+ * `runKernels` does.
+ */
+export async function holdDevice<T>(
+  options: Omit<RunSessionOptions, 'onRow'>,
+  use: (held: HeldDevice) => Promise<T>,
+): Promise<T> {
   const { params, signal } = options;
   const facts = await probe(options);
   const device = findDevice(facts, params.deviceId);
@@ -83,20 +101,20 @@ export async function runKernels(options: RunSessionOptions): Promise<RunSession
       if (signal?.aborted === true) throw new DiagError('cancelled', {});
       throw new DiagError('deviceBusy', { deviceId: device.id, summary: busy.summary });
     }
-    return await run(options, facts);
+    return await use({ facts, device, busy: busy !== null });
   } finally {
     await giveBack();
   }
 }
 
-async function probe({ client, params, signal, onFacts }: RunSessionOptions): Promise<SystemFacts> {
+async function probe({ client, params, signal, onFacts }: Omit<RunSessionOptions, 'onRow'>): Promise<SystemFacts> {
   const facts = await client.probe(params.deviceId === 'cpu' ? 'nvml' : 'driver', signal);
   onFacts?.(facts);
   return facts;
 }
 
 /** What others do on the GPU, looked at twice when no process but only a figure says so. */
-async function settledBusyGpu(options: RunSessionOptions, device: DeviceFacts): Promise<BusyGpu | null> {
+async function settledBusyGpu(options: Omit<RunSessionOptions, 'onRow'>, device: DeviceFacts): Promise<BusyGpu | null> {
   const busy = busyGpu(device);
   if (busy === null || computeProcesses(device).length > 0) return busy;
   if (!(await sleep(options.clock ?? systemClock, SETTLE_MS, options.signal))) throw new DiagError('cancelled', {});
@@ -169,7 +187,8 @@ function refuseUnusable(facts: SystemFacts, device: DeviceFacts): void {
   }
 }
 
-function computeProcesses(device: DeviceFacts): NonNullable<DeviceFacts['processes']> {
+/** Compute processes on the GPU other than this one. */
+export function computeProcesses(device: DeviceFacts): NonNullable<DeviceFacts['processes']> {
   return (device.processes ?? []).filter((each) => each.kind === 'compute' && each.pid !== process.pid);
 }
 

@@ -11,6 +11,7 @@
  */
 import * as v from 'valibot';
 import { attentionCaseSchema, caseResultSchema, ceilingsSchema, reasonSchema } from '../core/attentionCase';
+import { BACKEND_ENGINES } from '../core/measure/engines';
 import { runOptionsSchema } from './helperApi';
 
 /** Raised together with the script when a message changes shape; the script says which one it speaks. */
@@ -18,26 +19,6 @@ export const BACKEND_PROTOCOL_VERSION = 1;
 
 /** First characters of every answer line. */
 export const BACKEND_LINE_MARKER = '@attn-diag-bench ';
-
-/** The installed libraries there is an adapter for, in the order they are shown. */
-export const BACKEND_ENGINES = [
-  'torch.sdpa.flash',
-  'torch.sdpa.cudnn',
-  'torch.sdpa.efficient',
-  'torch.sdpa.math',
-  'torch.flex',
-  'fa2.system',
-  'fa2.vllm',
-  'fa3.system',
-  'fa3.vllm',
-  'fa4.system',
-  'fa4.vllm',
-  'flashinfer',
-  'flashmla.vllm',
-  'ffpa',
-  'triton.vllm',
-] as const;
-export type BackendEngine = (typeof BACKEND_ENGINES)[number];
 
 /** What the script is asked. */
 export const backendRequestSchema = v.object({

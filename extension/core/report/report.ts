@@ -3,10 +3,11 @@
  * line and by Export Report, read by Open Report and `compare`.
  */
 import * as v from 'valibot';
-import { ceilingsSchema, resultRowSchema, type Ceilings, type ResultRow } from '../attentionCase';
+import { ceilingsSchema, reasonSchema, resultRowSchema, type Ceilings, type ResultRow } from '../attentionCase';
 import { DiagError } from '../errors';
 import { systemFactsSchema, type SystemFacts } from '../facts';
 import { redact, type PrivateWords } from './redact';
+import { roundRatioSchema, type RoundRatio } from '../measure/rounds';
 import { firstIssue } from '../schemaIssue';
 
 /** Format of the documents written here. The number rises when a reader of the old one would misread the new one. */
@@ -14,6 +15,18 @@ export const REPORT_SCHEMA = 'attention-diagnostics-report/1';
 
 const SCHEMA_PATTERN = /^attention-diagnostics-report\/(\d+)$/;
 const SCHEMA_VERSION = 1;
+
+/** An installed library that was asked for. */
+export const libraryStateSchema = v.object({
+  engine: v.string(),
+  available: v.boolean(),
+  version: v.nullable(v.string()),
+  /** torch's version, as `2.11.0+cu130`. */
+  torch: v.nullable(v.string()),
+  /** Why it cannot be called. */
+  reason: v.nullable(reasonSchema),
+});
+export type LibraryState = v.InferOutput<typeof libraryStateSchema>;
 
 /** Larger files are refused before they are read; a report of 4096 rows is 5 MB. */
 export const MAX_REPORT_BYTES = 32 * 1024 * 1024;
@@ -35,6 +48,10 @@ const reportSchema = v.object({
   /** Measured ceilings by device. */
   ceilings: v.array(v.object({ deviceId: v.string(), ceilings: ceilingsSchema })),
   rows: v.array(resultRowSchema),
+  /** Installed libraries that were asked for: there or not, and why. Absent when none was. */
+  libraries: v.optional(v.array(libraryStateSchema)),
+  /** Engines beside the bundled kernels, from interleaved rounds. Absent without rounds. */
+  ratios: v.optional(v.array(roundRatioSchema)),
   /** What the rules said, when they were asked (`Evaluation` of core/evaluation.ts and its request). */
   explanation: v.nullable(v.unknown()),
   /** Why the command ended early; `null` = it did not. */
@@ -51,6 +68,8 @@ export interface ReportParts {
   readonly facts: SystemFacts | null;
   readonly ceilings?: readonly { readonly deviceId: string; readonly ceilings: Ceilings }[];
   readonly rows?: readonly ResultRow[];
+  readonly libraries?: readonly LibraryState[];
+  readonly ratios?: readonly RoundRatio[];
   readonly explanation?: unknown;
   readonly failure?: Report['failure'];
   /** Words to take out; `null` keeps everything as it is. */
@@ -69,6 +88,8 @@ export function createReport(parts: ReportParts): Report {
     facts: parts.facts,
     ceilings: [...(parts.ceilings ?? [])],
     rows: [...(parts.rows ?? [])],
+    ...(parts.libraries === undefined || parts.libraries.length === 0 ? {} : { libraries: [...parts.libraries] }),
+    ...(parts.ratios === undefined || parts.ratios.length === 0 ? {} : { ratios: [...parts.ratios] }),
     explanation: parts.explanation ?? null,
     failure: parts.failure ?? null,
   };
