@@ -5,13 +5,12 @@
  * strings in order, FlashAttention version.
  */
 import * as v from 'valibot';
-import { attnSpecKind } from './configFields';
 import { resolveFlashAttnVersion } from './flashAttnVersion';
 import { backendPriorities } from './priorities';
 import type { Libraries, SelectorContext, SelectorModel, SelectorQuery } from './query';
 import { memberKind } from './registry';
 import { resolveRelease, within, type Release } from './releases';
-import { atSelection, judge, readBackendName, selectBackend, type BackendChoice, type Candidate } from './select';
+import { atSelection, chooseBackend, judge, selectBackend, type Candidate } from './select';
 
 const flag = v.nullish(v.boolean(), false);
 const nullableNumber = v.nullish(v.number(), null);
@@ -177,14 +176,14 @@ function toModel(recorded: RecordedCase['model']): SelectorModel | null {
 
 /**
  * The context a recorded case ran in. The recording machine has neither nvcc nor network; since 0.33.0 b12x comes
- * inside FlashInfer, before it is a package of its own that the recording does not have.
+ * inside FlashInfer, before it is a package of its own that the recording machine does not have.
  */
 function toContext(release: Release, recorded: RecordedCase): SelectorContext {
   const { availability: has, request } = recorded;
   const libraries: Libraries = {
     ...has,
     flashinferCompiler: false,
-    b12x: within(release, '0.33.0') ? has.flashinfer : null,
+    b12x: within(release, '0.33.0') && has.flashinfer,
     fa4Importable: has.fa4,
     systemFa4: false,
   };
@@ -233,9 +232,7 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
     detail: string | null = null,
     singleModel = false,
   ) => outcomes.push({ caseId: recorded.id, question, outcome, detail, singleModel });
-  const perKind = recorded.config.backendPerKind?.[attnSpecKind(query)];
-  const choice: BackendChoice =
-    perKind === undefined ? readBackendName(release, recorded.config.backend) : readBackendName(release, perKind, true);
+  const choice = chooseBackend(release, recorded.config.backend, recorded.config.backendPerKind ?? {}, query);
 
   if (answer.errorType?.startsWith('config:') === true) {
     const badVersion =

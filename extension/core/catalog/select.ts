@@ -3,6 +3,7 @@
  * with vLLM's own error texts.
  */
 import type { VerdictReason } from '../verdict';
+import { attnSpecKind, KV_CACHE_KINDS } from './configFields';
 import { backendPriorities, prioritiesSource } from './priorities';
 import type { SelectorContext, SelectorQuery } from './query';
 import { backendNames, backendRow, backendSource, memberKind } from './registry';
@@ -41,6 +42,37 @@ export function readBackendName(release: Release, written: string | null, perKin
     ? `Invalid attention backend: '${name}'. Valid backends are: [${names.map((entry) => `'${entry}'`).join(', ')}]`
     : `Unknown attention backend: '${name}'. Valid options are: ${names.join(', ')}`;
   return { kind: 'configError', text };
+}
+
+/**
+ * The user's choice for one layer: `backend_per_kind` (0.26.0 on) before the plain backend. Every entry of the map is
+ * read when the configuration is built, so one bad entry stops a model that has no layer of that kind.
+ */
+export function chooseBackend(
+  release: Release,
+  backend: string | null,
+  perKind: Readonly<Record<string, string>>,
+  query: Pick<SelectorQuery, 'useMla' | 'hasSlidingWindow' | 'attnType'>,
+): BackendChoice {
+  const plain = readBackendName(release, backend);
+  if (!within(release, '0.26.0') || plain.kind === 'configError') {
+    return plain;
+  }
+  for (const [kind, written] of Object.entries(perKind)) {
+    if (!KV_CACHE_KINDS.includes(kind)) {
+      const kinds = [...KV_CACHE_KINDS].sort().join(', ');
+      return {
+        kind: 'configError',
+        text: `Unknown KV cache group kind '${kind}' in backend_per_kind. Valid kinds are: ${kinds}.`,
+      };
+    }
+    const choice = readBackendName(release, written, true);
+    if (choice.kind === 'configError') {
+      return choice;
+    }
+  }
+  const own = perKind[attnSpecKind(query)];
+  return own === undefined ? plain : readBackendName(release, own, true);
 }
 
 /** One backend as the selection sees it. */

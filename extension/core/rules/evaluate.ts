@@ -6,7 +6,6 @@
  * it). Everything here is `declared`: rules read in the releases, nothing was run.
  */
 import { chooseBlockSize, DEFAULT_BLOCK_SIZE, preferredBlockSize } from '../catalog/blockSize';
-import { attnSpecKind } from '../catalog/configFields';
 import { isFlashAttnFamily } from '../catalog/flashAttnFamily';
 import { resolveFlashAttnVersion, type FlashAttnArgs, type FlashAttnGeneration } from '../catalog/flashAttnVersion';
 import { selectMlaPrefill, type MlaPrefillSelection } from '../catalog/mlaPrefill';
@@ -14,7 +13,7 @@ import { prioritiesSource } from '../catalog/priorities';
 import type { SelectorContext, SelectorQuery } from '../catalog/query';
 import { backendRow } from '../catalog/registry';
 import { resolveRelease, within } from '../catalog/releases';
-import { judge, readBackendName, selectBackend, type BackendChoice, type Candidate } from '../catalog/select';
+import { chooseBackend, judge, selectBackend, type Candidate } from '../catalog/select';
 import { backendWorks, flagWorks, flashAttnWorks, type LayerFacts, type WorksAnswer } from '../catalog/works';
 import type { Evaluation, GroupSelection } from '../evaluation';
 import { forcedBackend, layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
@@ -42,13 +41,6 @@ export function layerFlashAttnVersion(
     return { version: 4, notes: [...resolved.notes, `head size ${query.headSize} needs FA4`] };
   }
   return resolved;
-}
-
-/** The user's choice for one layer: `backend_per_kind` (0.26.0 on) before the plain backend. */
-function choiceFor(prepared: PreparedRequest, request: EvaluateRequest, query: SelectorQuery): BackendChoice {
-  const { release } = prepared;
-  const perKind = within(release, '0.26.0') ? request.serve.backendPerKind[attnSpecKind(query)] : undefined;
-  return perKind === undefined ? readBackendName(release, prepared.backend) : readBackendName(release, perKind, true);
 }
 
 /** What the library of a candidate declares for the layer. */
@@ -153,7 +145,7 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   const { release, context } = prepared;
   const query = layerQuery(prepared, request, group);
   const layer = layerFacts(request, group);
-  const choice = choiceFor(prepared, request, query);
+  const choice = chooseBackend(release, prepared.backend, request.serve.backendPerKind, query);
   const explicit = choice.kind === 'backend';
   const written = forcedBackend(prepared, request);
   const forced = explicit && written !== null && choice.name === written;
