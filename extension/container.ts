@@ -108,6 +108,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     environmentProbing,
     running,
     modelFile,
+    serveFile,
     openPanel: () => panel.open(),
     checkAddon: lookForAddon,
     toolVersion,

@@ -238,7 +238,7 @@ export function explainFormOf(input: ExplainInput, modelHeadDims: readonly numbe
 export function serveSettingsOf(input: ExplainInput): LoadedServeFile | null {
   if (input.serveSettings === undefined) return null;
   // JSON is YAML: the reader of serve files knows every spelling, and what is wrong with a value.
-  const serve = loadServeFile('serve-settings.yaml', JSON.stringify(input.serveSettings));
+  const { file: _noFile, ...serve } = loadServeFile('serve-settings.yaml', JSON.stringify(input.serveSettings));
   return { ...serve, findings: serve.findings.map((finding) => ({ ...finding, range: null })) };
 }
 

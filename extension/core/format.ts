@@ -74,6 +74,11 @@ export function formatPageSize(pageSize: number | null): string {
   return pageSize === null ? 'contiguous' : `page ${pageSize}`;
 }
 
+/** `serve.yaml:3`, the file by its name and the line as editors count it. */
+export function placeText({ path, startLine }: { readonly path: string; readonly startLine: number }): string {
+  return `${path.split(/[\\/]/).at(-1) ?? path}:${startLine + 1}`;
+}
+
 /** A column of {@link textTable}. */
 export interface TextColumn {
   readonly title: string;

@@ -61,6 +61,13 @@ export interface Fix {
   readonly id: string;
   readonly title: string;
   readonly kind: 'edit' | 'copy' | 'setting' | 'command';
+  /** `copy` only: what goes to the clipboard. */
+  readonly text?: string;
+}
+
+/** A text that a finding offers for the clipboard. */
+export function copyFix(text: string, title = `Copy "${text}"`): Fix {
+  return { id: `copy:${text}`.slice(0, 200), title, kind: 'copy', text };
 }
 
 /** Something worth telling: a misconfiguration, a trap, a contradiction between two levels or questions. */

@@ -10,6 +10,7 @@ export type { RequestForm } from '../core/measure/requestForm';
 export const PANEL_PROTOCOL_VERSION = 1;
 
 const id = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
+const release = v.pipe(v.string(), v.regex(/^\d{1,4}\.\d{1,4}[\w.+-]{0,80}$/));
 const boundedInt = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 
 /** Everything the panel may ask for. */
@@ -30,6 +31,8 @@ export const intentSchema = v.variant('type', [
   v.object({ type: v.literal('cancelRun') }),
   v.object({ type: v.literal('applyFix'), findingId: id, fixId: id }),
   v.object({ type: v.literal('revealFinding'), findingId: id }),
+  /** The upgrade what-if; `null` = the release asked about, and the newest known. */
+  v.object({ type: v.literal('compareReleases'), from: v.nullable(release), to: v.nullable(release) }),
   v.object({ type: v.literal('selectModel') }),
   v.object({ type: v.literal('copyServeArgs') }),
   v.object({ type: v.literal('exportReport') }),

@@ -9,12 +9,14 @@ import { allFindings } from '../core/view/viewModels';
 import { deviceLabel } from '../core/view/viewModelsDevice';
 import type { Intent } from '../protocol/panelApi';
 import { guarded, type CommandHandler, type CommandId } from './commands';
-import type { OutputLogger } from './logging';
 import type { EnvironmentProbing } from './environmentProbing';
+import { performFix } from './fixing';
+import type { OutputLogger } from './logging';
 import type { ModelFile } from './modelFile';
 import type { Probing } from './probing';
 import { compareReports, exportReport, openReport } from './reportCommands';
 import type { Running } from './running';
+import type { ServeFile } from './serveFile';
 import { offerToWriteFlag } from './serveFileWriter';
 import type { SettingsReader } from './settings';
 import { resolveSettingPath } from './workspaceFiles';
@@ -28,6 +30,7 @@ export interface ActionPorts {
   readonly environmentProbing: Pick<EnvironmentProbing, 'probe'>;
   readonly running: Running;
   readonly modelFile: ModelFile;
+  readonly serveFile: Pick<ServeFile, 'load'>;
   readonly openPanel: () => void;
   /** Looks whether this installation can measure; before the first probe or run. */
   readonly checkAddon: () => void;
@@ -92,7 +95,10 @@ export class Actions {
       case 'cancelRun':
         return this.#cancel();
       case 'applyFix':
-        throw new DiagError('usage', { problem: `There is no fix "${intent.fixId}" for this finding any more.` });
+        return performFix(intent.findingId, intent.fixId, this.#ports);
+      case 'compareReleases':
+        store.patch({ upgrade: { from: intent.from, to: intent.to } });
+        return;
       case 'revealFinding':
         return this.#reveal(intent.findingId);
       case 'selectModel':
@@ -153,9 +159,10 @@ export class Actions {
     const serveFile = this.#ports.settings.current.serveConfigPath.value;
     if (serveFile !== '') {
       // Not awaited either, for the same reason as the toast below.
-      void guarded(this.#ports.log, 'Writing the serve file', () =>
-        offerToWriteFlag(this.#state, resolveSettingPath(serveFile), on),
-      );
+      void guarded(this.#ports.log, 'Writing the serve file', async () => {
+        const written = await offerToWriteFlag(this.#state, resolveSettingPath(serveFile), on);
+        if (written) await this.#ports.serveFile.load();
+      });
     }
     if (!say && this.#state.hasFolder) return;
     const state = on ? vscode.l10n.t('on') : vscode.l10n.t('off');

@@ -1,7 +1,8 @@
 /** Keeps the answer of the rules in step with everything it depends on. */
 import type * as vscode from 'vscode';
 import type { AppState } from '../core/state/appState';
-import { deriveAnswer, deriveInputs } from '../core/state/derive';
+import { deriveAnswer } from '../core/state/derive';
+import { whatIfAnswer, whatIfInputs } from '../core/state/whatIf';
 import { DiagError } from '../core/errors';
 import type { Logger } from '../core/logger';
 import { failed, IDLE, ready, shallowEqual, type Store } from '../core/state/store';
@@ -17,7 +18,7 @@ export class Deriving implements vscode.Disposable {
   constructor(store: Store<AppState>, log: Logger) {
     this.#store = store;
     this.#log = log;
-    this.#unsubscribe = store.subscribe(deriveInputs, () => this.#schedule(), shallowEqual);
+    this.#unsubscribe = store.subscribe(whatIfInputs, () => this.#schedule(), shallowEqual);
   }
 
   dispose(): void {
@@ -35,13 +36,14 @@ export class Deriving implements vscode.Disposable {
   #derive(): void {
     const startedMs = performance.now();
     try {
-      const answer = deriveAnswer(deriveInputs(this.#store.state));
-      this.#store.patch({ derived: answer === null ? IDLE : ready(answer) });
+      const inputs = whatIfInputs(this.#store.state);
+      const answer = deriveAnswer(inputs);
+      this.#store.patch({ derived: answer === null ? IDLE : ready(answer), whatIf: whatIfAnswer(inputs) });
       this.#log.debug(`Evaluated the rules in ${(performance.now() - startedMs).toFixed(1)} ms.`);
     } catch (error) {
       this.#log.error('The rules could not be evaluated.', DiagError.from(error));
       // An older answer would be for another question.
-      this.#store.patch({ derived: failed(IDLE, failureOf(error)) });
+      this.#store.patch({ derived: failed(IDLE, failureOf(error)), whatIf: null });
     }
   }
 }

@@ -5,6 +5,7 @@ import { configFixes } from '../core/serve/configEditsFixes';
 import { askedVersion } from '../core/state/derive';
 import { known, type Store } from '../core/state/store';
 import { allFindings } from '../core/view/viewModels';
+import { workspaceEdit } from './serveFileWriter';
 
 /** Offers the fixes of findings whose place is in the document. */
 export class QuickFixes implements vscode.CodeActionProvider, vscode.Disposable {
@@ -35,11 +36,7 @@ export class QuickFixes implements vscode.CodeActionProvider, vscode.Disposable 
     return here.flatMap((finding) =>
       configFixes(finding, document.uri.fsPath, document.getText(), version).map((fix) => {
         const action = new vscode.CodeAction(fix.title, vscode.CodeActionKind.QuickFix);
-        action.edit = new vscode.WorkspaceEdit();
-        for (const { offset, length, newText } of fix.edits) {
-          const place = new vscode.Range(document.positionAt(offset), document.positionAt(offset + length));
-          action.edit.replace(document.uri, place, newText);
-        }
+        action.edit = workspaceEdit(document, fix.edits);
         return action;
       }),
     );

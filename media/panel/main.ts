@@ -13,6 +13,7 @@ import { matrixView } from './views/matrix';
 import { requestView } from './views/request';
 import { runView } from './views/run';
 import { selectionView } from './views/selection';
+import { whatIfView } from './views/whatIf';
 
 /** Typing settles for this long before the request is sent. */
 const TYPING_PAUSE_MS = 250;
@@ -108,6 +109,6 @@ function page(context: ViewContext): View {
           )
     }
     ${deviceView(context)} ${context.model.report === null ? requestView(context) : nothing} ${selectionView(context)}
-    ${findingsView(context)} ${flagView(context)} ${matrixView(context)} ${runView(context)}
+    ${findingsView(context)} ${flagView(context)} ${whatIfView(context)} ${matrixView(context)} ${runView(context)}
   </main>`;
 }

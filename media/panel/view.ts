@@ -35,6 +35,12 @@ export function answerText(answer: Answer, level: EvidenceLevel): TemplateResult
 const SEVERITY_GLYPHS: Record<Severity, string> = { error: '✗', warning: '!', info: 'i' };
 const SEVERITY_WORDS: Record<Severity, string> = { error: 'Error', warning: 'Warning', info: 'Note' };
 
+/** A severity as glyph and hidden word. */
+export function severityMark(severity: Severity): TemplateResult {
+  return html`<span class="mark ${severity}" aria-hidden="true">${SEVERITY_GLYPHS[severity]}</span
+    ><span class="visually-hidden">${SEVERITY_WORDS[severity]}: </span>`;
+}
+
 /** A message with its severity as glyph and hidden word. */
 export function notice(severity: Severity, text: unknown, actions: View = nothing): TemplateResult {
   return html`<div class="notice ${severity}">

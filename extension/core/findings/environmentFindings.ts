@@ -9,7 +9,7 @@ import { backendNames } from '../catalog/registry';
 import { resolveRelease } from '../catalog/releases';
 import type { EnvironmentFacts, EnvironmentTrap } from '../environment';
 import { environmentTraps, installedVllmVersion } from '../environment';
-import type { Finding, Fix, Severity, Source } from '../verdict';
+import { copyFix, type Finding, type Severity, type Source } from '../verdict';
 
 /** What is said about a trap: severity, one line, what happens, what to do. */
 interface TrapText {
@@ -69,7 +69,7 @@ const TRAP_TEXTS: Readonly<Record<EnvironmentTrap['code'], (trap: EnvironmentTra
 
 function trapFinding(trap: EnvironmentTrap): Finding {
   const { severity, title, detail, command } = TRAP_TEXTS[trap.code](trap);
-  const fixes: Fix[] = command === undefined ? [] : [{ id: 'copy', title: `Copy "${command}"`, kind: 'copy' }];
+  const fixes = command === undefined ? [] : [copyFix(command)];
   return {
     id: `environment:${trap.code}:${trap.subject}`,
     code: `environment-${trap.code}`,

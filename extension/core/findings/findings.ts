@@ -19,7 +19,15 @@ import type { GroupSelection } from '../evaluation';
 import { hopperFa4Figures, SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
 import { sentences } from '../format';
 import type { EvaluateRequest } from '../request';
-import type { Finding, Fix, Severity, Source, SourceRange, Verdict } from '../verdict';
+import {
+  copyFix,
+  type Finding,
+  type Fix,
+  type Severity,
+  type Source,
+  type SourceRange,
+  type Verdict,
+} from '../verdict';
 
 /** Settings a finding can point at. */
 export type FindingSetting =
@@ -46,8 +54,6 @@ interface Draft {
   readonly about?: string;
   readonly fixes?: readonly Fix[];
 }
-
-const copyFix = (id: string, title: string): Fix => ({ id, title, kind: 'copy' });
 
 function explicitRefused({ request, selections, prepared }: FindingInput): readonly Draft[] {
   const { release } = prepared;
@@ -77,7 +83,6 @@ function explicitRefused({ request, selections, prepared }: FindingInput): reado
               : `This release sets ${forced} itself; set another backend.`,
         ),
         source: { where: `vllm ${release} platforms/cuda.py`, ruleId: 'ERR' },
-        ...(selection.explicit ? { fixes: [copyFix('remove-backend', 'Remove the backend setting')] } : {}),
       },
     ];
   });
@@ -271,7 +276,6 @@ function backendName({ request, prepared }: FindingInput): readonly Draft[] {
             title: mla ? `${name} is not an MLA backend` : `${name} is an MLA backend`,
             detail: `The model ${mla ? 'uses latent attention' : 'does not use latent attention'}; vLLM stops with "${mla ? 'MLA not supported' : 'non-MLA not supported'}". Remove the backend setting.`,
             source: { where: `vllm ${release} v1/attention/backend.py`, ruleId: 'VAL-06' },
-            fixes: [copyFix('remove-backend', 'Remove the backend setting')],
           },
         ]
       : [];
@@ -373,7 +377,6 @@ function blockSize({ request, prepared, selections }: FindingInput): readonly Dr
               'Consider removing --block-size.',
             ),
             source: { where: `vllm ${prepared.release} platforms/cuda.py`, ruleId: 'LOG-5' },
-            fixes: [copyFix('remove-block-size', 'Remove the block size')],
           },
         ];
   });
@@ -449,6 +452,7 @@ function cubins({ request, prepared, selections }: FindingInput): readonly Draft
           title: 'flashinfer-cubin is not installed, so FlashInfer runs without trtllm kernels',
           detail: `An offline host then has no trtllm or XQA path on ${context.capability.join('.')}, attention sinks included. Install flashinfer-cubin, or set VLLM_HAS_FLASHINFER_CUBIN=1 when the kernels are already there.`,
           source: { where: `vllm ${release} utils/flashinfer.py`, ruleId: 'TRAP-15' },
+          fixes: [copyFix('pip install flashinfer-cubin')],
         },
       ]
     : [];
@@ -465,6 +469,7 @@ function systemFa4BreaksRotary({ request, prepared }: FindingInput): readonly Dr
           detail:
             "Without flash-attn beside it, building any model with rotary embedding raises ModuleNotFoundError: No module named 'flash_attn.ops'. Uninstall flash-attn-4, or upgrade vLLM to 0.24.0 or newer.",
           source: { where: `vllm ${release} model_executor/layers/rotary_embedding/common.py`, ruleId: 'TRAP-14' },
+          fixes: [copyFix('pip uninstall flash-attn-4')],
         },
       ]
     : [];

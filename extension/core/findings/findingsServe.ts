@@ -16,7 +16,7 @@ import { locateFindings, type FindingRanges, type FindingSetting } from './findi
 import { passingText, SYSTEM_FLASH_ATTN_FIELD } from '../rules/flashAttnFlag';
 import type { ParsedServe } from '../serve/serveConfig';
 import type { LocatedSetting } from '../serve/serveConfigArgs';
-import type { Finding, Fix, Severity, Source, SourceRange } from '../verdict';
+import { copyFix, type Finding, type Fix, type Severity, type Source, type SourceRange } from '../verdict';
 
 /** The parts of a parsed serve file that are judged here. */
 export type JudgedServe = Pick<ParsedServe, 'located' | 'env'>;
@@ -51,6 +51,10 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
       successor !== null && attentionConfigFields(release).includes(successor)
         ? `Use --attention-config.${successor} instead.`
         : 'Remove it.';
+    const argument =
+      successor !== null && instead !== 'Remove it.' && entry.value !== null && /^[\w.-]+$/.test(entry.value)
+        ? [copyFix(`--attention-config.${successor}=${entry.value}`)]
+        : [];
     if (effect === 'deprecated') {
       return [
         make(
@@ -61,6 +65,7 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
           `vLLM ${release} still reads it; it is gone from 0.15.0 on. ${instead}`,
           source,
           entry.range,
+          argument,
         ),
       ];
     }
@@ -80,6 +85,7 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
         `It was read up to ${variable.until ?? ''}. ${consequence} ${instead}`,
         source,
         entry.range,
+        argument,
       ),
     ];
   });

@@ -8,9 +8,11 @@ import type { Evaluation, MatrixCell, MatrixSubject } from '../evaluation';
 import type { JudgedServe } from '../findings/findingsServe';
 import type { FlagNote, FlagRow } from '../rules/flashAttnFlag';
 import type { DeviceFacts, SystemFacts } from '../facts';
+import type { ComparedColumn } from '../rules/comparison';
 import type { MatrixColumn } from '../rules/matrix';
 import { findPreset } from '../measure/presets';
 import type { Report } from '../report/report';
+import type { ModelShapeOptions } from '../model/modelShape';
 import type { ModelFacts, ServeSettings } from '../request';
 import type { RequestForm } from '../measure/requestForm';
 import { IDLE, known, type Async, type Failure } from './store';
@@ -32,6 +34,8 @@ export interface LoadedModel {
   readonly facts: ModelFacts;
   /** What the reader had to guess or skip, as plain sentences. */
   readonly notes: readonly string[];
+  /** What it was read from, to read it as another release does; absent = the same for every release. */
+  readonly source?: { readonly json: unknown; readonly options: ModelShapeOptions };
 }
 
 /** The serve file, as far as it was understood. */
@@ -44,6 +48,8 @@ export interface LoadedServeFile {
   readonly findings: readonly Finding[];
   /** Settings and variables with their places; what is wrong with them depends on the release asked about. */
   readonly written?: JudgedServe;
+  /** The file as it was read, for fixes; absent = it cannot be edited. */
+  readonly file?: { readonly path: string; readonly text: string };
 }
 
 /** One complete answer of the rules: the evaluation and the matrix it belongs to. */
@@ -66,6 +72,13 @@ export interface DerivedAnswer {
   readonly flagRows: readonly FlagRow[];
   /** The same as findings, for a serve file that really sets the flag. */
   readonly flagFindings: readonly Finding[];
+}
+
+/** The same request on other SM families, and under another release. */
+export interface WhatIfAnswer {
+  readonly families: readonly ComparedColumn[];
+  /** `null` when no SM family is asked about. */
+  readonly upgrade: { readonly from: ComparedColumn; readonly to: ComparedColumn } | null;
 }
 
 /** Steps of one case; the names of the helper's progress messages. */
@@ -117,6 +130,12 @@ export interface Capabilities {
   readonly virtualWorkspace: boolean;
 }
 
+/** Two releases that are compared; `null` = by itself. */
+export interface UpgradeChoice {
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
 /** The one state. */
 export interface AppState {
   readonly facts: Async<SystemFacts>;
@@ -127,6 +146,8 @@ export interface AppState {
   readonly flag: Setting<boolean>;
   /** Release asked for: `newest` or a version. */
   readonly vllmVersion: Setting<string>;
+  /** Releases of the upgrade what-if; `null` = the one asked about, and the newest known. */
+  readonly upgrade: UpgradeChoice;
   readonly hasFolder: boolean;
   readonly model: Async<LoadedModel>;
   readonly serve: Async<LoadedServeFile>;
@@ -136,6 +157,8 @@ export interface AppState {
   /** Preset the form was filled from and still equals. */
   readonly presetId: string | null;
   readonly derived: Async<DerivedAnswer>;
+  /** Other families and another release; `null` before it was evaluated. */
+  readonly whatIf: WhatIfAnswer | null;
   readonly run: RunState;
   /** Newest run last; a repeated case replaces its older row. */
   readonly rows: readonly ResultRow[];
@@ -158,12 +181,14 @@ export function initialState(
   return {
     facts: IDLE,
     whatIfCapability: null,
+    upgrade: { from: null, to: null },
     model: IDLE,
     serve: IDLE,
     environment: IDLE,
     form: preset.cpu,
     presetId: preset.id,
     derived: IDLE,
+    whatIf: null,
     run: { kind: 'idle' },
     rows: [],
     ceilings: {},

@@ -13,6 +13,7 @@ import { installedVllmVersion, libraryAvailability, type EnvironmentFacts } from
 import { withEnvironment } from '../findings/environmentFindings';
 import type { Evaluation, MatrixCell } from '../evaluation';
 import { NOTHING_WRITTEN, placedFindings, withServeFile } from '../findings/findingsServe';
+import { withFixes, type FixContext } from '../findings/fixes';
 import { flagEffect } from '../rules/flashAttnFlag';
 import { bundledSupport } from '../measure/kernelSupport';
 import { columnKinds, declaredMatrix, matrixColumns, type DeclaredMatrix, type MatrixColumn } from '../rules/matrix';
@@ -26,6 +27,7 @@ import {
   type ModelFacts,
 } from '../request';
 import type { RequestForm } from '../measure/requestForm';
+import { modelUnder } from './loadedFiles';
 import { known } from './store';
 
 /** Head sizes and layouts in the matrix at most, so that a snapshot stays small; a run is not limited by it. */
@@ -80,6 +82,36 @@ function availabilityFor(environment: EnvironmentFacts | null, vllmVersion: stri
     : { ...UNKNOWN_AVAILABILITY, systemFa4: inspected.systemFa4 };
 }
 
+/** What every question to the rules is made of, whatever release and family it asks about. */
+export type QuestionInputs = Pick<DeriveInputs, 'form' | 'model' | 'serve' | 'environment'>;
+
+/** The question to the rules about a release and a family, with the flag off: that release's reading of model and environment. */
+export function requestFor(
+  inputs: QuestionInputs,
+  vllmVersion: string,
+  capability: readonly [number, number],
+): EvaluateRequest {
+  const model = known(inputs.model);
+  const serve = known(inputs.serve);
+  return {
+    vllmVersion,
+    capability,
+    model: model === null ? modelOfForm(inputs.form) : modelUnder(model, vllmVersion),
+    serve: applyEnvironment(
+      resolveRelease(vllmVersion).release,
+      serve?.settings ?? DEFAULT_SERVE_SETTINGS,
+      serve?.written?.env ?? [],
+    ),
+    useSystemFlashAttn: false,
+    availability: availabilityFor(known(inputs.environment), vllmVersion),
+  };
+}
+
+/** What fixes of findings depend on. */
+export function fixContext(inputs: Pick<AppState, 'serve'>, vllmVersion: string, flagOn: boolean): FixContext {
+  return { serveFile: known(inputs.serve)?.file ?? null, vllmVersion, flagOn };
+}
+
 /** The answer for these inputs; `null` when no SM family is asked about. */
 export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const { form, major, minor } = inputs;
@@ -88,19 +120,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const environment = known(inputs.environment);
   const vllmVersion = askedVersion(inputs.vllmVersion, environment);
   const written = known(inputs.serve)?.written ?? NOTHING_WRITTEN;
-  const serve = applyEnvironment(
-    resolveRelease(vllmVersion).release,
-    known(inputs.serve)?.settings ?? DEFAULT_SERVE_SETTINGS,
-    written.env,
-  );
-  const request: EvaluateRequest = {
-    vllmVersion,
-    capability,
-    model: known(inputs.model)?.facts ?? modelOfForm(form),
-    serve,
-    useSystemFlashAttn: false,
-    availability: availabilityFor(environment, vllmVersion),
-  };
+  const request = requestFor(inputs, vllmVersion, capability);
   const effect = flagEffect(request);
   const groups = known(inputs.model)?.facts.layerGroups ?? [];
   const headDims = [...new Set([...modelHeadDims(inputs), ...form.headDims])].slice(0, MAX_HEAD_DIMS);
@@ -114,7 +134,10 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
           ? ['Without a model, the head sizes are taken as layers of one model, which share a block size.']
           : []),
       ],
-      findings: withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
+      findings: withFixes(
+        withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
+        fixContext(inputs, vllmVersion, useSystemFlashAttn),
+      ),
     },
     columns,
     ...withBundled(
@@ -135,7 +158,10 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     flagOn: answer(effect.on, true),
     flagNotes: effect.notes,
     flagRows: effect.rows,
-    flagFindings: placedFindings(effect.findings, vllmVersion, written),
+    flagFindings: withFixes(
+      placedFindings(effect.findings, vllmVersion, written),
+      fixContext(inputs, vllmVersion, false),
+    ),
   };
 }
 

@@ -4,6 +4,7 @@ import { DiagError } from '../errors';
 import { readModelShape, type ModelShapeOptions } from '../model/modelShape';
 import { completeServeSettings, parseServeFile, serveFileKind } from '../serve/serveConfig';
 import type { ServeProblem } from '../serve/serveConfigSource';
+import type { ModelFacts } from '../request';
 import type { Finding } from '../verdict';
 
 /** Larger files are no model configuration. */
@@ -33,7 +34,15 @@ export function loadModel(path: string, text: string, options: ModelShapeOptions
     const { field, problem } = shape.error;
     throw new DiagError('modelConfigInvalid', { path, field, problem });
   }
-  return { name: modelName(path), facts: shape.model, notes: shape.notes };
+  return { name: modelName(path), facts: shape.model, notes: shape.notes, source: { json, options } };
+}
+
+/** The model as another release reads its config; some are MLA, or bidirectional over images, only from a release on. */
+export function modelUnder(model: LoadedModel, vllmVersion: string): ModelFacts {
+  const { source, facts } = model;
+  if (source === undefined || source.options.vllmVersion === vllmVersion) return facts;
+  const shape = readModelShape(source.json, { ...source.options, vllmVersion });
+  return shape.ok ? shape.model : facts;
 }
 
 /**
@@ -58,6 +67,7 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
     mlaDisabled: parsed.mlaDisabled,
     findings: parsed.problems.map(problemFinding),
     written: { located: parsed.located, env: parsed.env },
+    file: { path, text },
   };
 }
 

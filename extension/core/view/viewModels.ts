@@ -1,15 +1,16 @@
 /** State → the complete snapshot that the panel shows. Pure: the same state gives the same model. */
 import { finishedCases, isRunning, onScreen, type AppState, type SettingLocation } from '../state/appState';
-import { askedVersion } from '../state/derive';
+import { askedVersion, fixContext } from '../state/derive';
 import { withEnvironment } from '../findings/environmentFindings';
 import { eachOnce } from '../findings/findings';
+import { withFixes } from '../findings/fixes';
 import { NOTHING_WRITTEN, serveFindings } from '../findings/findingsServe';
 import type { FlagNote } from '../rules/flashAttnFlag';
-import { formatPageSize } from '../format';
+import { formatPageSize, placeText } from '../format';
 import { PRESETS } from '../measure/presets';
 import type { RequestForm } from '../measure/requestForm';
 import { known } from '../state/store';
-import type { Answer, EvidenceLevel, Finding, Severity } from '../verdict';
+import type { Answer, EvidenceLevel, Finding, Fix, Severity } from '../verdict';
 import { deviceSection, familySection, type DeviceSection, type FamilySection } from './viewModelsDevice';
 import {
   answerInForce,
@@ -19,6 +20,7 @@ import {
   type MatrixSection,
   type ReasonView,
 } from './viewModelsMatrix';
+import { selectionText, whatIfSection, type WhatIfSection } from './viewModelsWhatIf';
 import { resultsSection, runSection, type ResultsSection, type RunSection } from './viewModelsRun';
 
 /** What layer groups with the same outcome get. */
@@ -65,8 +67,14 @@ export interface FindingView {
   readonly detail: string;
   readonly level: EvidenceLevel;
   readonly source: string | null;
-  readonly canReveal: boolean;
+  /** `serve.yaml:3`; `null` = it is about no place in a file. */
+  readonly place: string | null;
+  /** What can be done about it; the host carries it out by id. */
+  readonly fixes: readonly FixView[];
 }
+
+/** A fix as a button. */
+export type FixView = Pick<Fix, 'id' | 'title' | 'kind'>;
 
 /** The opened report's label. */
 export interface ReportBanner {
@@ -92,6 +100,7 @@ export interface PanelModel {
   readonly flag: FlagSection;
   readonly request: RequestSection;
   readonly rules: RulesSection;
+  readonly whatIf: WhatIfSection;
   readonly matrix: MatrixSection;
   readonly run: RunSection;
   readonly results: ResultsSection;
@@ -125,6 +134,7 @@ export function panelModel(state: AppState): PanelModel {
       presetId: state.presetId,
     },
     rules: rulesSection(shown),
+    whatIf: whatIfSection(shown),
     matrix: matrixSection(shown),
     run: runSection(shown),
     results: resultsSection(shown),
@@ -168,7 +178,10 @@ function findingsWithoutFamily(state: AppState): readonly Finding[] {
   const environment = known(state.environment);
   const version = askedVersion(state.vllmVersion, environment);
   const written = known(state.serve)?.written ?? NOTHING_WRITTEN;
-  return withEnvironment(serveFindings(version, written), environment, version);
+  return withFixes(
+    withEnvironment(serveFindings(version, written), environment, version),
+    fixContext(state, version, state.flag.value),
+  );
 }
 
 /** Findings as listed, worst first. */
@@ -185,13 +198,9 @@ function findingViews(state: AppState): readonly FindingView[] {
       detail: finding.detail,
       level: finding.level,
       source: sourceText(finding.source),
-      canReveal: finding.range !== null,
+      place: finding.range === null ? null : placeText(finding.range),
+      fixes: finding.fixes.map(({ id, title, kind }) => ({ id, title, kind })),
     }));
-}
-
-/** `FLASH_ATTN (FA3)`. */
-export function backendText(backend: string, flashAttnVersion: number | null): string {
-  return flashAttnVersion === null ? backend : `${backend} (FA${flashAttnVersion})`;
 }
 
 /** What every selection comes to, each text once, in group order; `null` before anything was evaluated. */
@@ -199,17 +208,6 @@ export function selectionTexts(state: AppState): readonly string[] | null {
   const derived = known(state.derived);
   if (derived === null) return null;
   return [...new Set(answerInForce(state, derived).evaluation.selections.map((each) => selectionText(each)))];
-}
-
-function selectionText(selection: {
-  readonly answer: Answer;
-  readonly backend: string | null;
-  readonly flashAttnVersion: number | null;
-}): string {
-  if (selection.answer === 'yes' && selection.backend !== null) {
-    return backendText(selection.backend, selection.flashAttnVersion);
-  }
-  return selection.answer === 'no' ? 'no backend' : 'unknown';
 }
 
 function reportBanner(state: AppState): ReportBanner | null {

@@ -1,7 +1,8 @@
-/** Findings; several of one kind are one entry. */
+/** Findings with what can be done about each; several of one kind are one entry. */
 import { html, nothing } from 'lit-html';
 import type { FindingView } from '../../../extension/core/view/viewModels';
 import { button, disclosure, notice, type View, type ViewContext } from '../view';
+import { UPGRADE_DISCLOSURE } from './whatIf';
 
 /** The findings section; absent when there is nothing to tell. */
 export function findingsView(context: ViewContext): View {
@@ -27,11 +28,30 @@ export function findingsView(context: ViewContext): View {
   </section>`;
 }
 
-function findingNotice({ send }: ViewContext, finding: FindingView): View {
+function findingNotice(context: ViewContext, finding: FindingView): View {
   return notice(
     finding.severity,
     html`<b>${finding.title}</b><br />${finding.detail}
       <span class="source">${finding.level}${finding.source === null ? nothing : ` · ${finding.source}`}</span>`,
-    finding.canReveal ? button('Show in file', () => send({ type: 'revealFinding', findingId: finding.id })) : nothing,
+    fixes(context, finding),
   );
+}
+
+/** One button per fix, and the way to the place. Each is named with its finding, because several may be called the same. */
+function fixes({ send, ui, setUi }: ViewContext, finding: FindingView): View {
+  if (finding.fixes.length === 0 && finding.place === null) return nothing;
+  const apply = (fixId: string): void => {
+    send({ type: 'applyFix', findingId: finding.id, fixId });
+    if (fixId !== 'compare-releases') return;
+    setUi({ open: [...new Set([...ui.open, UPGRADE_DISCLOSURE])] });
+    document.getElementById('what-if-title')?.scrollIntoView();
+  };
+  return html`<div class="fixes" role="group" aria-label=${`Fixes: ${finding.title}`}>
+    ${finding.fixes.map((fix) => button(fix.title, () => apply(fix.id)))}
+    ${
+      finding.place === null
+        ? nothing
+        : button(`Show ${finding.place}`, () => send({ type: 'revealFinding', findingId: finding.id }), 'link')
+    }
+  </div>`;
 }

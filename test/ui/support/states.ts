@@ -2,7 +2,8 @@
 import { initialState, openedReport, type AppState } from '../../../extension/core/state/appState';
 import type { AttentionCase, CaseResult, ResultRow } from '../../../extension/core/attentionCase';
 import { expandForm } from '../../../extension/core/measure/caseGrid';
-import { deriveAnswer, deriveInputs } from '../../../extension/core/state/derive';
+import { deriveAnswer } from '../../../extension/core/state/derive';
+import { whatIfAnswer, whatIfInputs } from '../../../extension/core/state/whatIf';
 import { emptyResult } from '../../../extension/core/measure/emptyResult';
 import type { DeviceFacts, SystemFacts } from '../../../extension/core/facts';
 import type { RequestForm } from '../../../extension/core/measure/requestForm';
@@ -135,8 +136,9 @@ export function freshState(): AppState {
 
 /** With the rules' own answer for everything in it. */
 export function evaluated(state: AppState): AppState {
-  const answer = deriveAnswer(deriveInputs(state));
-  return { ...state, derived: answer === null ? IDLE : ready(answer) };
+  const inputs = whatIfInputs(state);
+  const answer = deriveAnswer(inputs);
+  return { ...state, derived: answer === null ? IDLE : ready(answer), whatIf: whatIfAnswer(inputs) };
 }
 
 /** An H200, nothing run yet. */
