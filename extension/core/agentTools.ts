@@ -238,8 +238,8 @@ export function explainFormOf(input: ExplainInput, modelHeadDims: readonly numbe
 export function serveSettingsOf(input: ExplainInput): LoadedServeFile | null {
   if (input.serveSettings === undefined) return null;
   // JSON is YAML: the reader of serve files knows every spelling, and what is wrong with a value.
-  const { file: _noFile, ...serve } = loadServeFile('serve-settings.yaml', JSON.stringify(input.serveSettings));
-  return { ...serve, findings: serve.findings.map((finding) => ({ ...finding, range: null })) };
+  const serve = loadServeFile('serve-settings.yaml', JSON.stringify(input.serveSettings));
+  return { ...serve, file: null, findings: serve.findings.map((finding) => ({ ...finding, range: null })) };
 }
 
 /** The request form that a run starts from: a preset in the size of the device, changed as asked. */

@@ -48,8 +48,8 @@ export interface LoadedServeFile {
   readonly findings: readonly Finding[];
   /** Settings and variables with their places; what is wrong with them depends on the release asked about. */
   readonly written?: JudgedServe;
-  /** The file as it was read, for fixes; absent = it cannot be edited. */
-  readonly file?: { readonly path: string; readonly text: string };
+  /** The file as it was read, for fixes; `null` or absent = there is none to edit. */
+  readonly file?: { readonly path: string; readonly text: string } | null;
 }
 
 /** One complete answer of the rules: the evaluation and the matrix it belongs to. */
