@@ -33,7 +33,7 @@ const SHIPPED = [
   /^dist\/(extension|helperMain|cli|panel)\.js$/,
   /^dist\/panel\.css$/,
   /^dist\/THIRD_PARTY_NOTICES\.txt$/,
-  /^extension\/python\/\w+\.py$/,
+  /^extension\/python\/(backends\/)?\w+\.py$/,
   /^media\/icon\.png$/,
   /^media\/walkthrough\/[\w.-]+\.(md|svg)$/,
 ];

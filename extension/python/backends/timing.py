@@ -1,0 +1,129 @@
+"""Times of repeated launches, by the native runner's method (native/src/gpu_session.cc and cpu_session.cc)."""
+import math
+import time
+
+import torch
+
+# A timed batch is at least this long, so that the events' resolution does not count.
+BATCH_MS = 5.0
+MIN_BATCHES = 10
+MAX_BATCHES = 200
+MIN_BATCHES_BUDGET_MS = 4000.0
+HOST_LAUNCHES = 50
+MAX_LAUNCHES = 4000
+# The driver holds about a thousand launches; a call may make a few.
+MAX_QUEUED = 200
+# Spinning this many clock cycles keeps the GPU busy for a millisecond or less on every GPU there is.
+CYCLES_PER_MS = 2000000
+
+CPU_MIN_RUNS = 3
+CPU_MAX_RUNS = 1000
+CPU_MAX_TIMED_MS = 2000.0
+
+
+def summarize(times):
+    """Median, 10th and 90th percentile (interpolated), and how many."""
+    ordered = sorted(times)
+
+    def at(share):
+        position = share * (len(ordered) - 1)
+        below = int(position)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+    return {"median": at(0.5), "p10": at(0.1), "p90": at(0.9), "runs": len(ordered)}
+
+
+def launches_for(ms, target_ms):
+    return int(min(max(1.0, math.ceil(target_ms / max(ms, 1e-4))), MAX_LAUNCHES))
+
+
+class GpuTimer(object):
+    """Times `calls` (the same launch on different copies of the inputs, taken in turn) on the current stream."""
+
+    def __init__(self, calls):
+        self.calls = calls
+        self.turn = 0
+        self.begin = torch.cuda.Event(enable_timing=True)
+        self.end = torch.cuda.Event(enable_timing=True)
+
+    def launch(self, count):
+        calls, turn, total = self.calls, self.turn, len(self.calls)
+        for i in range(turn, turn + count):
+            calls[i % total]()
+        self.turn = (turn + count) % total
+
+    def batch(self, count, held_back_ms=0.0):
+        """Milliseconds per launch. The GPU is held back first for as long as the host needs to queue everything: a call that
+        costs more host time than GPU time would be timed as its host time otherwise."""
+        if held_back_ms > 0:
+            torch.cuda._sleep(int(held_back_ms * CYCLES_PER_MS))
+        self.begin.record()
+        self.launch(count)
+        self.end.record()
+        self.end.synchronize()
+        return self.begin.elapsed_time(self.end) / count
+
+    def host_us(self, ms):
+        """Microseconds the host spends per call, queued back to back on an idle stream."""
+        torch.cuda.synchronize()
+        count = min(HOST_LAUNCHES, launches_for(ms, 100.0))
+        start = time.perf_counter()
+        self.launch(count)
+        spent = time.perf_counter() - start
+        torch.cuda.synchronize()
+        return spent * 1e6 / count
+
+    def run(self, options, on_phase, clock):
+        """(timing, hostUs, smClockMHz). `clock` reads the SM clock."""
+        on_phase("warmup")
+        ms = self.batch(1)
+        start = time.monotonic()
+        while True:
+            ms = self.batch(launches_for(ms, 2 * BATCH_MS))
+            if (time.monotonic() - start) * 1e3 >= options["warmupMs"]:
+                break
+        on_phase("time")
+        host_us = self.host_us(ms)
+        held = 0.0
+        can_hold = hasattr(torch.cuda, "_sleep")
+        if can_hold and host_us * 1e-3 > 0.5 * ms:
+            ms = self.batch(50, 1.3 * 50 * host_us * 1e-3 + 0.2)
+        launches = launches_for(ms, BATCH_MS)
+        if can_hold and host_us * 1e-3 > 0.5 * ms:
+            launches = min(launches, MAX_QUEUED)
+            held = 1.3 * launches * host_us * 1e-3 + 0.2
+        times = []
+        total = 0.0
+        while len(times) < MAX_BATCHES and (
+            total < options["targetMs"]
+            or (len(times) < MIN_BATCHES and (total < MIN_BATCHES_BUDGET_MS or len(times) < 3))
+        ):
+            ms = self.batch(launches, held)
+            times.append(ms)
+            total += ms * launches
+        self.launch(launches_for(max(ms, host_us * 1e-3), 20.0))
+        mhz = clock()
+        torch.cuda.synchronize()
+        return summarize(times), host_us, mhz
+
+
+def time_on_cpu(call, first_ms, options, on_phase):
+    """Wall times of `call`, which has run once in `first_ms`."""
+    on_phase("warmup")
+    spent = first_ms
+    while spent < options["warmupMs"]:
+        start = time.perf_counter()
+        call()
+        spent += (time.perf_counter() - start) * 1e3
+    on_phase("time")
+    times = []
+    spent = 0.0
+    while len(times) < CPU_MAX_RUNS and (
+        not times or spent < options["targetMs"] or (len(times) < CPU_MIN_RUNS and spent < CPU_MAX_TIMED_MS)
+    ):
+        start = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - start) * 1e3)
+        spent += times[-1]
+    return summarize(times)
