@@ -4,6 +4,8 @@ import type { ResultRow } from '../attentionCase';
 import { columnOp, MAX_HEAD_DIMS, MAX_LAYOUTS, modelHeadDims } from '../state/derive';
 import type { MatrixCell, MatrixSubject } from '../evaluation';
 import { formatPageSize } from '../format';
+import { engineLabel, engineSubject } from '../measure/engines';
+import { measuredAnswer, measuredText } from '../measure/measuredAnswer';
 import { columnsText, type MatrixColumn } from '../rules/matrix';
 import { known } from '../state/store';
 import {
@@ -100,13 +102,16 @@ export function matrixSection(state: AppState): MatrixSection {
   const answer = answerInForce(state, derived);
   const measured = measuredVerdicts(state, answer.columns);
   const current = cellIndex(answer.cells);
-  const subjects = answer.subjects.map((subject) => subjectView(subject));
+  const subjects = [
+    ...answer.subjects.map((subject) => subjectView(subject)),
+    ...measuredOnly(measured, answer.subjects),
+  ];
   const cells = shownPages.map((pageSize) =>
     subjects.map((subject) =>
       shownDims.map((headDim): readonly [number, number] => {
         const cell = current.get(cellKey(subject.id, headDim, pageSize));
-        if (cell === undefined) return [-1, -1];
         const measurement = measured.get(cellKey(subject.id, headDim, pageSize));
+        if (cell === undefined) return [-1, measurement === undefined ? -1 : table.add(measurement)];
         const works = measurement === undefined ? cell.works : stronger(cell.works, measurement);
         return [subject.asksSelects ? table.add(cell.selects) : -1, table.add(works)];
       }),
@@ -162,6 +167,14 @@ function subjectView(subject: MatrixSubject): SubjectView {
   return { id: subject.id, label: subject.label, kind: subject.kind, asksSelects: subject.kind !== 'bundled' };
 }
 
+/** Libraries that no rule speaks of and vLLM never calls, once one of them was measured. */
+function measuredOnly(measured: ReadonlyMap<string, Verdict>, present: readonly MatrixSubject[]): SubjectView[] {
+  const ids = new Set([...measured.values()].map((verdict) => verdict.subject));
+  return [...ids]
+    .filter((id) => present.every((subject) => subject.id !== id))
+    .map((id) => ({ id, label: engineLabel(id), kind: 'library', asksSelects: false }));
+}
+
 function cellKey(subject: string, headDim: number, pageSize: number | null): string {
   return `${subject}|${headDim}|${pageSize ?? 'contiguous'}`;
 }
@@ -183,7 +196,7 @@ function measuredVerdicts(state: AppState, columns: readonly MatrixColumn[]): Ma
   for (const row of state.rows) {
     if (row.deviceId !== device.id || row.case.op !== ops.get(row.case.headDim) || row.case.dtype !== state.form.dtype)
       continue;
-    const key = cellKey(row.engine, row.case.headDim, row.case.pageSize);
+    const key = cellKey(engineSubject(row.engine, row.case.op), row.case.headDim, row.case.pageSize);
     const verdict = measuredVerdict(row);
     if (verdict === null) continue;
     const before = verdicts.get(key);
@@ -194,26 +207,21 @@ function measuredVerdicts(state: AppState, columns: readonly MatrixColumn[]): Ma
   return verdicts;
 }
 
-/** What one row says about "works"; `null` when it says nothing (cancelled, timed out, out of memory). */
+/** What one row says about "works"; `null` when it says nothing. */
 function measuredVerdict(row: ResultRow): Verdict | null {
   const { result } = row;
-  const answer =
-    result.status === 'ok' ? 'yes' : result.status === 'wrong' || result.status === 'unsupported' ? 'no' : null;
+  const answer = measuredAnswer(row);
   if (answer === null) return null;
-  const text =
-    result.status === 'ok'
-      ? `Ran here and is right: relative error ${result.relError?.toExponential(1) ?? 'not stated'} over ${result.checkedRows} rows.`
-      : (result.reason?.text ?? 'Ran here and is wrong.');
   return {
-    subject: row.engine,
+    subject: engineSubject(row.engine, row.case.op),
     question: 'works',
     layerGroup: '',
-    answer,
+    answer: answer.outcome === 'right' ? 'yes' : 'no',
     level: 'measured',
     reasons: [
       {
         code: result.reason?.code ?? result.status,
-        text,
+        text: measuredText(row.engine, answer),
         source: result.kernel === null ? null : { where: `${result.kernel.name} (${result.kernel.target})` },
       },
     ],
