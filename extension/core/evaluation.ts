@@ -19,6 +19,8 @@ export interface GroupSelection {
   /** The exception text vLLM would print, when it would stop. */
   readonly error: string | null;
   readonly reasons: readonly VerdictReason[];
+  /** What it rests on; absent = declared. */
+  readonly level?: 'validated';
 }
 
 /** Which rules were used, so that every surface can say so. */

@@ -16,6 +16,19 @@ const flag = v.nullish(v.boolean(), false);
 const nullableNumber = v.nullish(v.number(), null);
 const reasonMap = v.record(v.string(), v.array(v.string()));
 
+/** What vLLM answered to one case. */
+export const recordedAnswerSchema = v.object({
+  priority: v.nullish(v.array(v.string()), []),
+  perBackend: v.nullish(reasonMap, {}),
+  perBackendAtSelection: v.nullish(reasonMap),
+  raised: v.nullish(v.record(v.string(), v.unknown()), {}),
+  selected: v.nullable(v.string()),
+  error: v.nullish(v.string(), null),
+  errorType: v.nullish(v.string(), null),
+  faVersion: nullableNumber,
+  faVersionBare: nullableNumber,
+});
+
 const caseSchema = v.object({
   id: v.number(),
   pass: v.string(),
@@ -29,6 +42,10 @@ const caseSchema = v.object({
     flashinferCubins: v.boolean(),
     flashmla: v.boolean(),
     tokenspeedMla: v.boolean(),
+    /** The rest is told by recordings of the validated probe; the others were made without compiler. */
+    flashinferCompiler: v.optional(v.boolean()),
+    b12x: v.optional(v.boolean()),
+    fa4Importable: v.optional(v.boolean()),
   }),
   config: v.object({
     backend: v.nullable(v.string()),
@@ -84,17 +101,7 @@ const caseSchema = v.object({
     }),
     {},
   ),
-  answer: v.object({
-    priority: v.nullish(v.array(v.string()), []),
-    perBackend: v.nullish(reasonMap, {}),
-    perBackendAtSelection: v.nullish(reasonMap),
-    raised: v.nullish(v.record(v.string(), v.unknown()), {}),
-    selected: v.nullable(v.string()),
-    error: v.nullish(v.string(), null),
-    errorType: v.nullish(v.string(), null),
-    faVersion: nullableNumber,
-    faVersionBare: nullableNumber,
-  }),
+  answer: recordedAnswerSchema,
 });
 
 /** One recorded case. */
@@ -125,13 +132,27 @@ export function parseRecording(
 export const REPLAY_QUESTIONS = ['selected', 'refused', 'reasons', 'flashAttnVersion'] as const;
 export type ReplayQuestion = (typeof REPLAY_QUESTIONS)[number];
 
+/** Two answers that should be the same. */
+export interface ReplayDifference {
+  /** Backend, `priority order` or what else it is about; empty = the question itself. */
+  readonly about: string;
+  readonly recorded: string;
+  readonly computed: string;
+}
+
+function differenceText({ about, recorded, computed }: ReplayDifference): string {
+  return `${about === '' ? '' : `${about}: `}recorded ${recorded} computed ${computed}`;
+}
+
 /** Outcome of one question of one case. */
 export interface ReplayOutcome {
   readonly caseId: number;
   readonly question: ReplayQuestion;
   readonly outcome: 'agree' | 'unknown' | 'disagree';
-  /** Recorded and computed answer; only for `disagree` and `unknown`. */
+  /** Recorded and computed answer in one text; only for `disagree` and `unknown`. */
   readonly detail: string | null;
+  /** What disagrees, as two answers to the same thing; only for `disagree`. */
+  readonly difference: ReplayDifference | null;
   /** The unknown is about a backend of one model's own, which does not count against the catalog. */
   readonly singleModel: boolean;
 }
@@ -228,10 +249,19 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
   const outcomes: ReplayOutcome[] = [];
   const add = (
     question: ReplayQuestion,
-    outcome: ReplayOutcome['outcome'],
+    outcome: 'agree' | 'unknown',
     detail: string | null = null,
     singleModel = false,
-  ) => outcomes.push({ caseId: recorded.id, question, outcome, detail, singleModel });
+  ): void => void outcomes.push({ caseId: recorded.id, question, outcome, detail, difference: null, singleModel });
+  const disagree = (question: ReplayQuestion, difference: ReplayDifference): void =>
+    void outcomes.push({
+      caseId: recorded.id,
+      question,
+      outcome: 'disagree',
+      detail: differenceText(difference),
+      difference,
+      singleModel: false,
+    });
   const choice = chooseBackend(release, recorded.config.backend, recorded.config.backendPerKind ?? {}, query);
 
   if (answer.errorType?.startsWith('config:') === true) {
@@ -239,7 +269,11 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
       recorded.config.flashAttnVersion !== null &&
       !(within(release, '0.17.0') ? [2, 3, 4] : [2, 3]).includes(recorded.config.flashAttnVersion);
     const refused = choice.kind === 'configError' || badVersion;
-    add('selected', refused ? 'agree' : 'disagree', refused ? null : 'the configuration class refused');
+    if (refused) add('selected', 'agree');
+    else {
+      const recordedText = `the configuration class refused: ${answer.error ?? ''}`;
+      disagree('selected', { about: 'configuration', recorded: recordedText, computed: 'it is accepted' });
+    }
     return outcomes;
   }
 
@@ -254,14 +288,17 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
       answer.selected === null
         ? selection.backend === null && sameError(answer.error ?? '', selection.error ?? '')
         : computed === answer.selected;
-    add('selected', agree ? 'agree' : 'disagree', agree ? null : `recorded ${selectedText}\n  computed ${computed}`);
+    if (agree) add('selected', 'agree');
+    else disagree('selected', { about: '', recorded: selectedText, computed });
   }
 
   const order = backendPriorities(release, context.capability, atSelection(release, query));
   const compared = [...new Set([...answer.priority, ...(explicit === null ? [] : [explicit])])];
   const sameOrder = same(order, answer.priority);
-  let refusedDisagree: string | null = sameOrder ? null : `priority ${answer.priority.join()} / ${order.join()}`;
-  let reasonsDisagree: string | null = null;
+  let refusedDisagree: ReplayDifference | null = sameOrder
+    ? null
+    : { about: 'priority order', recorded: answer.priority.join(), computed: order.join() };
+  let reasonsDisagree: ReplayDifference | null = null;
   const unknowns: string[] = [];
   for (const name of compared) {
     if (memberKind(release, name) === 'unregistered') {
@@ -287,7 +324,8 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
       }
       if (name in answer.raised || candidate.raised !== null) {
         if (name in answer.raised !== (candidate.raised !== null)) {
-          refusedDisagree ??= `${name}: raised ${String(answer.raised[name])} / ${candidate.raised ?? 'no'}`;
+          const recordedText = name in answer.raised ? `raised ${String(answer.raised[name])}` : 'an answer';
+          refusedDisagree ??= { about: name, recorded: recordedText, computed: candidate.raised ?? 'an answer' };
         }
         continue;
       }
@@ -297,17 +335,17 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
       const wanted = expected.map(comparable);
       const got = texts(candidate);
       if (wanted.length > 0 !== got.length > 0 && candidate.unknown === null) {
-        refusedDisagree ??= `${name}: recorded [${wanted.join('; ')}] computed [${got.join('; ')}]`;
+        refusedDisagree ??= { about: name, recorded: `[${wanted.join('; ')}]`, computed: `[${got.join('; ')}]` };
       }
       if (candidate.unknown === null && !same(wanted, got)) {
-        reasonsDisagree ??= `${name}: recorded [${wanted.join('; ')}] computed [${got.join('; ')}]`;
+        reasonsDisagree ??= { about: name, recorded: `[${wanted.join('; ')}]`, computed: `[${got.join('; ')}]` };
       }
     }
   }
   const allSingle = unknowns.every((name) => SINGLE_MODEL.test(name));
-  const verdict = (disagreement: string | null, question: ReplayQuestion) => {
+  const verdict = (disagreement: ReplayDifference | null, question: ReplayQuestion) => {
     if (disagreement !== null) {
-      add(question, 'disagree', disagreement);
+      disagree(question, disagreement);
     } else if (unknowns.length > 0) {
       add(question, 'unknown', unknowns.join(), allSingle);
     } else {
@@ -320,14 +358,15 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
   const { requiresAlibi, ...args } = recorded.faArgs;
   const computedVersion = resolveFlashAttnVersion(context, { ...args, requiresAlibi: requiresAlibi ?? false }).version;
   const bare = resolveFlashAttnVersion(context).version;
-  const versionsAgree = computedVersion === answer.faVersion && bare === answer.faVersionBare;
-  add(
-    'flashAttnVersion',
-    versionsAgree ? 'agree' : 'disagree',
-    versionsAgree
-      ? null
-      : `recorded ${String(answer.faVersion)}/${String(answer.faVersionBare)} computed ${String(computedVersion)}/${String(bare)}`,
-  );
+  if (computedVersion === answer.faVersion && bare === answer.faVersionBare) add('flashAttnVersion', 'agree');
+  else {
+    const pair = (version: number | null, plain: number | null) => `${String(version)}/${String(plain)}`;
+    disagree('flashAttnVersion', {
+      about: 'for this layer / without arguments',
+      recorded: pair(answer.faVersion, answer.faVersionBare),
+      computed: pair(computedVersion, bare),
+    });
+  }
   return outcomes;
 }
 

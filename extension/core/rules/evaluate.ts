@@ -21,21 +21,29 @@ import { findingsOf } from '../findings/findings';
 import type { EvaluateRequest, LayerGroup } from '../request';
 import type { Verdict, VerdictReason } from '../verdict';
 
-/** The generation the layer's constructor asks for; `FlashAttentionImpl.__init__` of the release. */
-export function layerFlashAttnVersion(
-  context: SelectorContext,
+/** What the layer's constructor hands to the resolver; `FlashAttentionImpl.__init__` of the release. */
+export function layerFlashAttnArgs(
+  { release }: Pick<SelectorContext, 'release'>,
   query: SelectorQuery,
   layer: LayerFacts,
-): { readonly version: FlashAttnGeneration | null; readonly notes: readonly string[] } {
-  const { release } = context;
-  const args: FlashAttnArgs = {
+): FlashAttnArgs {
+  return {
     requiresAlibi: within(release, '0.17.0') && layer.alibi,
     headSize: query.headSize,
     ...(within(release, '0.27.0') ? { hasSinks: query.hasSink } : {}),
     ...(within(release, '0.27.0', '0.27.1') ? { requiresLocalAttention: query.hasSlidingWindow } : {}),
     ...(within(release, '0.29.0') ? { requiresSoftcap: layer.softcap, supportsFa4Hd256: true } : {}),
   };
-  const resolved = resolveFlashAttnVersion(context, args);
+}
+
+/** The generation the layer's constructor asks for. */
+export function layerFlashAttnVersion(
+  context: SelectorContext,
+  query: SelectorQuery,
+  layer: LayerFacts,
+): { readonly version: FlashAttnGeneration | null; readonly notes: readonly string[] } {
+  const { release } = context;
+  const resolved = resolveFlashAttnVersion(context, layerFlashAttnArgs(context, query, layer));
   // 0.20.x raises FA3 to FA4 for large heads in the layer itself, not in the resolver.
   if (within(release, '0.20.0', '0.20.2') && resolved.version === 3 && query.headSize > 256) {
     return { version: 4, notes: [...resolved.notes, `head size ${query.headSize} needs FA4`] };
