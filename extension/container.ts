@@ -122,7 +122,9 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   own(new FindingDiagnostics(store));
   own(new QuickFixes(store));
   own(registerCommands(actions.commands, log));
-  own(registerLmTools({ store, log, client: helperClient, preferences, checkAddon: lookForAddon, toolVersion }));
+  own(
+    registerLmTools({ store, log, client: helperClient, running, preferences, checkAddon: lookForAddon, toolVersion }),
+  );
 
   let shown = settings.current;
   own(

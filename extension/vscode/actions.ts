@@ -232,7 +232,8 @@ export class Actions {
   async #copyServeArgs(): Promise<void> {
     const { text, note } = serveArgs(this.#state);
     await vscode.env.clipboard.writeText(text);
-    await vscode.window.showInformationMessage(
+    // Not awaited: the text is copied, and a toast may stay open for ever.
+    void vscode.window.showInformationMessage(
       note === null ? vscode.l10n.t('Copied: {0}', text) : vscode.l10n.t('Copied: {0}. {1}', text, note),
     );
   }

@@ -8,7 +8,7 @@ import {
   type AgentToolName,
   type RunInput,
 } from '../core/agentTools';
-import { addRow, isRunning, type AppState } from '../core/state/appState';
+import { isRunning, type AppState } from '../core/state/appState';
 import type { CancelSignal } from '../core/async';
 import { DiagError } from '../core/errors';
 import type { SystemFacts } from '../core/facts';
@@ -22,12 +22,15 @@ import type { HelperClient } from '../node/helperClient';
 import { runMeasurement } from '../node/measurement';
 import { machineReport } from '../node/reportFile';
 import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../protocol/helperApi';
+import type { Running, ShownRun } from './running';
 
 /** What the tools work with. */
 export interface LmToolPorts {
   readonly store: Store<AppState>;
   readonly log: Logger;
   readonly client: () => HelperClient;
+  /** Where a run of a tool is shown and can be cancelled. */
+  readonly running: Pick<Running, 'show'>;
   readonly preferences: () => Pick<RunOptions, 'targetMs' | 'warmupMs' | 'maxMemoryFraction'>;
   /** Looks whether this installation can measure. */
   readonly checkAddon: () => void;
@@ -44,7 +47,7 @@ export function registerLmTools(ports: LmToolPorts): vscode.Disposable {
           const abort = new AbortController();
           const listener = token.onCancellationRequested(() => abort.abort());
           try {
-            const report = await answer(name, input, ports, abort.signal);
+            const report = await answer(name, input, ports, abort);
             return new vscode.LanguageModelToolResult([new vscode.LanguageModelTextPart(JSON.stringify(report))]);
           } catch (error) {
             const cause = DiagError.from(error);
@@ -61,8 +64,9 @@ export function registerLmTools(ports: LmToolPorts): vscode.Disposable {
   );
 }
 
-async function answer(name: AgentToolName, input: object, ports: LmToolPorts, signal: CancelSignal): Promise<object> {
+async function answer(name: AgentToolName, input: object, ports: LmToolPorts, abort: AbortController): Promise<object> {
   const { store, toolVersion } = ports;
+  const { signal } = abort;
   switch (name) {
     case 'explain_attention_backend': {
       const { vllmVersion, environment, model, serve } = store.state;
@@ -84,7 +88,7 @@ async function answer(name: AgentToolName, input: object, ports: LmToolPorts, si
       return machineReport(toolVersion, true, { command: 'devices', facts });
     }
     case 'run_attention_kernels':
-      return run(parseAgentInput(name, input), ports, signal);
+      return run(parseAgentInput(name, input), ports, abort);
   }
 }
 
@@ -95,7 +99,7 @@ async function probe({ store, client }: LmToolPorts, signal: CancelSignal, inste
   return client().probe('nvml', signal);
 }
 
-async function run(input: RunInput, ports: LmToolPorts, signal: CancelSignal): Promise<object> {
+async function run(input: RunInput, ports: LmToolPorts, abort: AbortController): Promise<object> {
   const { store, log, client } = ports;
   ports.checkAddon();
   const { trusted, capabilities } = store.state;
@@ -109,7 +113,8 @@ async function run(input: RunInput, ports: LmToolPorts, signal: CancelSignal): P
   if (isRunning(store.state.run)) {
     throw new DiagError('usage', { problem: 'The user has a run going on. Wait until it ends, then try again.' });
   }
-  const { failure, rows, report } = await runMeasurement(
+  let shown: ShownRun | null = null;
+  const { ended, failure, rows, report } = await runMeasurement(
     {
       probeLevel: input.device === 'cpu' ? 'nvml' : 'driver',
       device: (facts) => chosenDevice(input, facts),
@@ -119,12 +124,15 @@ async function run(input: RunInput, ports: LmToolPorts, signal: CancelSignal): P
     {
       client: client(),
       logger: log,
-      signal,
+      signal: abort.signal,
+      onStart: (device, cases) => (shown = ports.running.show(device.id, cases, abort)),
+      onPhase: (phase) => shown?.onPhase(phase),
+      onRow: (row) => shown?.onRow(row),
       // Nobody sits in front of the panel: whoever uses the GPU goes first.
       confirmBusy: () => Promise.resolve(false),
-      onRow: (row) => store.update((state) => ({ ...state, rows: addRow(state.rows, row) })),
     },
   );
+  (shown as ShownRun | null)?.end(ended, failure);
   if (failure !== null && rows.length === 0) throw failure;
   return machineReport(ports.toolVersion, true, { command: 'run', ...report });
 }

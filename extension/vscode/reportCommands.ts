@@ -32,11 +32,10 @@ export async function exportReport(store: Store<AppState>, toolVersion: string):
   if (target.scheme === 'file') await writeFileWhole(target.fsPath, text);
   else await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(text));
   const openFile = vscode.l10n.t('Open File');
-  const choice = await vscode.window.showInformationMessage(
-    vscode.l10n.t('The report is in {0}.', path.basename(target.path)),
-    openFile,
-  );
-  if (choice === openFile) await vscode.window.showTextDocument(target);
+  // Not awaited: the command is over once the file is written, and a toast may stay open for ever.
+  void vscode.window
+    .showInformationMessage(vscode.l10n.t('The report is in {0}.', path.basename(target.path)), openFile)
+    .then((choice) => (choice === openFile ? vscode.commands.executeCommand('vscode.open', target) : undefined));
 }
 
 /** Asks for a report file, or takes the one given, and puts it on screen. Resolves to whether one was opened. */

@@ -8,6 +8,7 @@ import {
   type RunState,
 } from '../core/state/appState';
 import { expandForm } from '../core/measure/caseGrid';
+import type { AttentionCase, Ceilings, ResultRow } from '../core/attentionCase';
 import { DiagError } from '../core/errors';
 import type { SystemFacts } from '../core/facts';
 import type { Logger } from '../core/logger';
@@ -15,7 +16,7 @@ import type { Store } from '../core/state/store';
 import { runBlocked } from '../core/view/viewModelsRun';
 import type { HelperClient } from '../node/helperClient';
 import { runKernels } from '../node/runSession';
-import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../protocol/helperApi';
+import { DEFAULT_RUN_OPTIONS, type RunOptions, type RunProgress } from '../protocol/helperApi';
 import { failureOf } from './probing';
 
 /** What the settings decide about a run. */
@@ -29,6 +30,15 @@ export interface RunningPorts {
   readonly preferences: () => RunPreferences;
   readonly probe: () => Promise<void>;
   readonly acceptFacts: (facts: SystemFacts) => void;
+}
+
+/** A run on the surfaces, from its first phase to its end. */
+export interface ShownRun {
+  readonly onPhase: (phase: Extract<RunProgress, { kind: 'phase' }>) => void;
+  readonly onRow: (row: ResultRow) => void;
+  readonly onCeilings: (ceilings: Ceilings) => void;
+  /** To be called once, however the run ended. */
+  readonly end: (ended: 'complete' | 'cancelled', error: DiagError | null) => void;
 }
 
 /** The run controller. */
@@ -47,9 +57,7 @@ export class Running {
    */
   async start(): Promise<void> {
     const { store } = this.#ports;
-    if (isRunning(store.state.run)) {
-      throw new DiagError('usage', { problem: 'A run is already going on. Cancel it first, or wait until it ends.' });
-    }
+    this.#refuseSecond();
     if (store.state.facts.status !== 'ready' || store.state.facts.stale) await this.#ports.probe();
     const block = runBlocked(store.state);
     if (block !== null) throw new DiagError('usage', { problem: block.sentence });
@@ -57,36 +65,60 @@ export class Running {
     if (device === null) throw new DiagError('deviceNotFound', { asked: 'any', present: [] });
     const cases = expandForm(store.state.form);
     const abort = new AbortController();
-    this.#abort = abort;
-    const deviceId = device.id;
-    store.patch({ run: { kind: 'running', deviceId, cases, counts: {}, caseIndex: null, phase: null } });
+    const { end, ...listeners } = this.show(device.id, cases, abort);
     try {
       const { ended } = await runKernels({
+        ...listeners,
         client: this.#ports.client(),
-        params: { deviceId, cases, options: { ...DEFAULT_RUN_OPTIONS, ...this.#ports.preferences() } },
+        params: { deviceId: device.id, cases, options: { ...DEFAULT_RUN_OPTIONS, ...this.#ports.preferences() } },
         logger: this.#ports.log,
         signal: abort.signal,
         onFacts: this.#ports.acceptFacts,
-        onPhase: ({ caseIndex, phase }) => this.#progress((run) => ({ ...run, caseIndex, phase })),
-        onCeilings: (ceilings) =>
-          store.update((state) => ({ ...state, ceilings: { ...state.ceilings, [deviceId]: ceilings } })),
-        onRow: (row) => {
-          store.update((state) => ({ ...state, rows: addRow(state.rows, row) }));
-          const { status } = row.result;
-          this.#progress((run) => ({ ...run, counts: { ...run.counts, [status]: (run.counts[status] ?? 0) + 1 } }));
-        },
-        confirmBusy: ({ summary }) => this.#askBusy(deviceId, summary),
+        confirmBusy: ({ summary }) => this.#askBusy(device.id, summary),
       });
-      this.#finish(ended, null);
+      end(ended, null);
     } catch (error) {
-      const cause = DiagError.from(error);
-      const declined = cause.code === 'cancelled' || cause.code === 'deviceBusy';
-      if (!declined) this.#ports.log.warn('The run failed.', cause);
-      this.#finish(declined ? 'cancelled' : 'failed', declined ? null : failureOf(cause));
-    } finally {
-      this.#abort = null;
-      this.#answerBusy = null;
+      end('cancelled', DiagError.from(error));
     }
+  }
+
+  /**
+   * Puts a run that begins on every surface, whoever drives it: its progress is shown and Cancel ends it.
+   * Throws `usage` while another one goes on.
+   * @param abort what Cancel aborts
+   */
+  show(deviceId: string, cases: readonly AttentionCase[], abort: AbortController): ShownRun {
+    this.#refuseSecond();
+    const { store } = this.#ports;
+    this.#abort = abort;
+    store.patch({ run: { kind: 'running', deviceId, cases, counts: {}, caseIndex: null, phase: null } });
+    return {
+      onPhase: ({ caseIndex, phase }) => this.#progress((run) => ({ ...run, caseIndex, phase })),
+      onCeilings: (ceilings) =>
+        store.update((state) => ({ ...state, ceilings: { ...state.ceilings, [deviceId]: ceilings } })),
+      onRow: (row) => {
+        store.update((state) => ({ ...state, rows: addRow(state.rows, row) }));
+        const { status } = row.result;
+        this.#progress((run) => ({ ...run, counts: { ...run.counts, [status]: (run.counts[status] ?? 0) + 1 } }));
+      },
+      end: (ended, error) => {
+        this.#abort = null;
+        this.#answerBusy = null;
+        if (error === null) {
+          this.#finish(ended, null);
+          return;
+        }
+        const declined = error.code === 'cancelled' || error.code === 'deviceBusy';
+        if (!declined) this.#ports.log.warn('The run failed.', error);
+        this.#finish(declined ? 'cancelled' : 'failed', declined ? null : failureOf(error));
+      },
+    };
+  }
+
+  /** Asked again after every wait: two buttons pressed in one moment are still one run. */
+  #refuseSecond(): void {
+    if (!isRunning(this.#ports.store.state.run)) return;
+    throw new DiagError('usage', { problem: 'A run is already going on. Cancel it first, or wait until it ends.' });
   }
 
   /** "Run all the same". Ignored when nothing was asked. */
