@@ -7,7 +7,7 @@ import type { AttentionCase } from './attentionCase';
 import { expandForm } from './measure/caseGrid';
 import { DiagError } from './errors';
 import { errorText } from './errorText';
-import { explainForm, FLAG_CHOICES, parseCapability } from './rules/explanation';
+import { explainForm, FLAG_CHOICES, parseCapabilities } from './rules/explanation';
 import type { DeviceFacts } from './facts';
 import { loadServeFile } from './state/loadedFiles';
 import type { LoadedServeFile } from './state/appState';
@@ -61,7 +61,7 @@ export const AGENT_TOOLS: readonly AgentTool[] = [
     name: 'explain_attention_backend',
     title: 'Explain vLLM attention backend selection',
     description:
-      "Which attention backend a vLLM release selects for a model's layers on an NVIDIA SM family, why every other backend is refused (vLLM's own reason strings with their source), and findings with fixes. Applies catalogued rules of the release; runs nothing. Answers are yes, no or unknown; report unknown as unknown. With useSystemFlashAttn it also says what that flag changes. Ask about a model by modelPath, or about head sizes by headDims.",
+      "Which attention backend a vLLM release selects for a model's layers on an NVIDIA SM family, why every other backend is refused (vLLM's own reason strings with their source), and findings with fixes. Applies catalogued rules of the release; runs nothing. Answers are yes, no or unknown; report unknown as unknown. With useSystemFlashAttn it also says what that flag changes. Several families in sm, or upgradeTo, give the answers side by side. Ask about a model by modelPath, or about head sizes by headDims.",
     readOnly: true,
     inputSchema: {
       type: 'object',
@@ -69,7 +69,13 @@ export const AGENT_TOOLS: readonly AgentTool[] = [
         vllmVersion: text(
           'vLLM release such as 0.24.0, or newest. Default: the release set in the editor, else the newest known.',
         ),
-        sm: text("SM family such as 9.0, 10.0 or sm_120. Default: this machine's first GPU, else 9.0.", 20),
+        sm: text(
+          "SM family such as 9.0, 10.0 or sm_120; several with commas between are compared side by side. Default: this machine's first GPU, else 9.0.",
+          60,
+        ),
+        upgradeTo: text(
+          'Compare vllmVersion with this release, for one sm: what changes for each layer group and why, and which findings come and go.',
+        ),
         modelPath: text(
           'A Hugging Face config.json or the folder that holds it, below a folder that may be read.',
           4096,
@@ -163,15 +169,18 @@ const serveSettingsSchema = v.strictObject({
   prefill_context_parallel_size: v.optional(whole(1, 1024)),
 });
 
+const releaseSchema = v.pipe(shortText, v.regex(/^(newest|v?\d+\.\d+.*)$/, 'write a release such as 0.24.0'));
+
 const explainInputSchema = v.strictObject({
-  vllmVersion: v.optional(v.pipe(shortText, v.regex(/^(newest|v?\d+\.\d+.*)$/, 'write a release such as 0.24.0'))),
+  vllmVersion: v.optional(releaseSchema),
   sm: v.optional(
     v.pipe(
       v.string(),
-      v.maxLength(20),
-      v.check((sm) => parseCapability(sm) !== null, 'write an SM family such as 9.0'),
+      v.maxLength(60),
+      v.check((sm) => parseCapabilities(sm) !== null, 'write an SM family such as 9.0'),
     ),
   ),
+  upgradeTo: v.optional(releaseSchema),
   modelPath: v.optional(v.pipe(v.string(), v.minLength(1), v.maxLength(4096))),
   headDims: v.optional(wholes(1, 16)),
   pageSizes: v.optional(wholes(0, 8)),

@@ -5,7 +5,8 @@ import { explainFormOf, serveSettingsOf, type ExplainInput } from '../core/agent
 import { NEWEST_RELEASE } from '../core/catalog/releases';
 import { askedVersion } from '../core/state/derive';
 import type { EnvironmentFacts } from '../core/environment';
-import { DEFAULT_CAPABILITY, explain, firstGpu, parseCapability } from '../core/rules/explanation';
+import { DiagError } from '../core/errors';
+import { compareColumns, DEFAULT_CAPABILITY, explain, firstGpu, parseCapabilities } from '../core/rules/explanation';
 import type { SystemFacts } from '../core/facts';
 import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/state/loadedFiles';
 import type { ReportParts } from '../core/report/report';
@@ -52,25 +53,38 @@ export async function explainParts(
         ? defaults.model
         : null
       : await readModel(input.modelPath, ports.roots, askedVersion(vllmVersion, defaults.environment), serve);
-  const capability =
+  const families =
     input.sm === undefined
-      ? (firstGpu(await ports.probe(signal))?.capability ?? DEFAULT_CAPABILITY)
-      : (parseCapability(input.sm) ?? DEFAULT_CAPABILITY);
-  const { explanation } = explain({
-    vllmVersion,
-    capability,
-    form: explainFormOf(input, model?.facts.layerGroups.map((group) => group.headDim) ?? []),
-    model,
-    serve,
-    environment: defaults.environment,
-    flag: input.useSystemFlashAttn ?? 'off',
-  });
+      ? [firstGpu(await ports.probe(signal))?.capability ?? DEFAULT_CAPABILITY]
+      : (parseCapabilities(input.sm) ?? []);
+  const { environment } = defaults;
+  const form = explainFormOf(input, model?.facts.layerGroups.map((group) => group.headDim) ?? []);
+  const flag = input.useSystemFlashAttn ?? 'off';
+  const asked = { form, model, serve, environment };
+  const [capability = DEFAULT_CAPABILITY, ...others] = families;
+  if (input.upgradeTo === undefined && others.length === 0) {
+    const { explanation } = explain({ ...asked, vllmVersion, capability, flag });
+    return { command: 'explain', facts: null, explanation };
+  }
+  if (flag === 'diff' || (input.upgradeTo !== undefined && others.length > 0)) {
+    throw new DiagError('usage', {
+      problem: 'Compare one thing at a time: several families in sm, or upgradeTo, or useSystemFlashAttn "diff".',
+    });
+  }
+  const from = askedVersion(vllmVersion, environment);
+  const columns =
+    input.upgradeTo === undefined
+      ? families.map((each) => ({ vllmVersion: from, capability: each }))
+      : [from, released(input.upgradeTo)].map((version) => ({ vllmVersion: version, capability }));
+  const { explanation } = compareColumns({ ...asked, columns, useSystemFlashAttn: flag === 'on' });
   return { command: 'explain', facts: null, explanation };
 }
 
+const released = (version: string): string => (version === 'newest' ? NEWEST_RELEASE : version);
+
 function versionOf({ vllmVersion }: ExplainInput, defaults: ExplainDefaults): Setting<string> {
   if (vllmVersion === undefined) return defaults.vllmVersion;
-  return { value: vllmVersion === 'newest' ? NEWEST_RELEASE : vllmVersion, setIn: 'user' };
+  return { value: released(vllmVersion), setIn: 'user' };
 }
 
 async function readModel(

@@ -78,7 +78,7 @@ const COMMANDS: Readonly<Record<CommandFix, (ports: FixPorts) => Promise<unknown
 /** Makes the same edits as the quick fix in Problems: for the text as it is now, never for the one that was read. */
 async function edit(state: AppState, finding: Finding, fix: Fix): Promise<void> {
   const file = known(state.serve)?.file;
-  if (file === undefined) return;
+  if (file === undefined || file === null) return;
   const version = askedVersion(state.vllmVersion, known(state.environment));
   const saved = await editFile(vscode.Uri.file(file.path), (text, open) => {
     const again = configFixes(finding, file.path, text, version).find((each) => each.id === fix.id);

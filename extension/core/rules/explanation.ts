@@ -7,6 +7,8 @@ import type { SystemFacts } from '../facts';
 import { eachOnce } from '../findings/findings';
 import type { RequestForm } from '../measure/requestForm';
 import { IDLE, ready } from '../state/store';
+import { comparedColumn } from '../state/whatIf';
+import { comparedRows, sameOutcome, whyDifferent, type ComparedColumn } from './comparison';
 import type { Finding } from '../verdict';
 
 /** `use_system_flash_attn` as asked about; `diff` = off, and what flipping it changes. */
@@ -15,6 +17,14 @@ export type FlagChoice = (typeof FLAG_CHOICES)[number];
 
 /** Asked for when the machine has no GPU and no family was named. */
 export const DEFAULT_CAPABILITY: readonly [number, number] = [9, 0];
+
+/** SM families as a list: `8.0,sm_90`; `null` = a part is no family. Each once. */
+export function parseCapabilities(text: string): readonly (readonly [number, number])[] | null {
+  const families = text.split(',').map((part) => parseCapability(part.trim()));
+  const each = new Map(families.map((family) => [family?.join(), family]));
+  const found = [...each.values()].filter((family) => family !== null);
+  return found.length === each.size ? found : null;
+}
 
 /** The first GPU whose capability is known. */
 export function firstGpu(
@@ -60,6 +70,55 @@ export function parseCapability(text: string): readonly [number, number] | null 
 export function explainForm(asked: Pick<RequestForm, 'dtype' | 'headDims' | 'pageSizes'>, mla: boolean): RequestForm {
   const heads = { qHeads: 32, kvHeads: mla ? 1 : 8 };
   return { ...asked, ...heads, op: mla ? 'mlaDecode' : 'prefill', batch: 1, qLen: 1, kvLen: 1, causal: true };
+}
+
+/** The same question of several columns: SM families, or two releases. */
+export interface ComparisonQuestion extends Omit<ExplainQuestion, 'capability' | 'vllmVersion' | 'flag'> {
+  readonly columns: readonly Pick<ComparedColumn, 'vllmVersion' | 'capability'>[];
+  readonly useSystemFlashAttn: boolean;
+}
+
+/** The columns, and as the report holds them. */
+export interface Compared {
+  readonly columns: readonly ComparedColumn[];
+  /** `explanation` of a report. */
+  readonly explanation: Readonly<Record<string, unknown>>;
+}
+
+/** Applies the rules once per column. Every row says whether and why a column differs from the first one. */
+export function compareColumns(question: ComparisonQuestion): Compared {
+  const { form, model, serve, environment, useSystemFlashAttn } = question;
+  const inputs = {
+    form,
+    model: model === null ? IDLE : ready(model),
+    serve: serve === null ? IDLE : ready(serve),
+    environment: environment === null ? IDLE : ready(environment),
+  };
+  const columns = question.columns.map(({ vllmVersion, capability }) =>
+    comparedColumn(inputs, vllmVersion, capability, useSystemFlashAttn),
+  );
+  const [first] = columns;
+  return {
+    columns,
+    explanation: {
+      model: model?.name ?? null,
+      systemFlashAttn: useSystemFlashAttn ? 'on' : 'off',
+      comparison: {
+        columns,
+        rows: comparedRows(columns).map(({ layerGroup, selections }) => ({
+          layerGroup,
+          cells: selections.map((selection, index) => ({
+            selection,
+            differs: !sameOutcome(selection, selections[0] ?? null),
+            why:
+              first === undefined
+                ? []
+                : whyDifferent(first.evaluation, columns[index]?.evaluation ?? first.evaluation, layerGroup),
+          })),
+        })),
+      },
+    },
+  };
 }
 
 /** Applies the rules. */

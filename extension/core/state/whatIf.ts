@@ -1,11 +1,13 @@
 /** The request on screen asked of other SM families, and of another release. Pure. */
 import { withEnvironment } from '../findings/environmentFindings';
+import { eachOnce } from '../findings/findings';
+import { withFixes } from '../findings/fixes';
 import { NOTHING_WRITTEN, withServeFile } from '../findings/findingsServe';
 import { NEWEST_RELEASE, RELEASES, resolveRelease } from '../catalog/releases';
 import type { ComparedColumn } from '../rules/comparison';
 import { evaluate } from '../rules/evaluate';
 import type { AppState, UpgradeChoice, WhatIfAnswer } from './appState';
-import { askedVersion, deriveInputs, requestFor, type DeriveInputs, type QuestionInputs } from './derive';
+import { askedVersion, deriveInputs, fixContext, requestFor, type DeriveInputs, type QuestionInputs } from './derive';
 import { known } from './store';
 
 /** Families that the comparison always shows: one of each generation that vLLM's rules tell apart. */
@@ -34,10 +36,14 @@ export function comparedColumn(
 ): ComparedColumn {
   const evaluation = evaluate({ ...requestFor(inputs, vllmVersion, capability), useSystemFlashAttn });
   const written = known(inputs.serve)?.written ?? NOTHING_WRITTEN;
-  const findings = withEnvironment(
+  const found = withEnvironment(
     withServeFile(evaluation.findings, vllmVersion, written),
     known(inputs.environment),
     vllmVersion,
+  );
+  const findings = withFixes(
+    eachOnce([...found, ...(known(inputs.serve)?.findings ?? [])]),
+    fixContext(inputs, vllmVersion, useSystemFlashAttn),
   );
   return { vllmVersion, capability, evaluation: { ...evaluation, findings } };
 }

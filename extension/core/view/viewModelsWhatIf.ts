@@ -142,8 +142,8 @@ function familiesSummary(rows: readonly OutcomeRow[], families: number, askedInd
     : `different on ${different} of ${others.length} other SM families`;
 }
 
-/** What the selected backend's own kernels declare against the layers. */
-function failure({ verdicts }: Evaluation, { backend, layerGroup }: GroupSelection): string | null {
+/** What the selected backend's own kernels declare against the layers; `null` = nothing. */
+export function selectionFails({ verdicts }: Evaluation, { backend, layerGroup }: GroupSelection): string | null {
   const works = verdicts.find(
     (verdict) => verdict.question === 'works' && verdict.subject === backend && verdict.layerGroup === layerGroup,
   );
@@ -159,7 +159,7 @@ function outcomeView(evaluation: Evaluation, selection: GroupSelection | null, d
     answer: selection.answer,
     text: selectionText(selection, 'none'),
     detail: selection.error ?? unknown ?? (selection.blockSize === null ? '' : `block ${selection.blockSize}`),
-    fails: failure(evaluation, selection),
+    fails: selectionFails(evaluation, selection),
     differs,
   };
 }

@@ -12,10 +12,12 @@ import {
   explainForm,
   firstGpu,
   FLAG_CHOICES,
-  parseCapability,
+  parseCapabilities,
+  compareColumns,
   type FlagChoice,
 } from '../../core/rules/explanation';
 import { smFamily } from '../../core/facts';
+import type { ComparedColumn } from '../../core/rules/comparison';
 import { formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
 import { loadModel, loadServeFile, MAX_MODEL_CONFIG_BYTES } from '../../core/state/loadedFiles';
 import { columnsText } from '../../core/rules/matrix';
@@ -27,12 +29,15 @@ import { findCachedModel } from '../modelFiles';
 import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { readTextFile } from '../reportFile';
 import { withClient } from './client';
+import { familiesText, upgradeText } from './explainCompare';
+import { findingsText, listText } from './explainFindings';
 import { deliverReport, EXIT, onlyReport, paint, type CliIo, type Command } from './io';
 import { COMMON_HELP, COMMON_OPTIONS, oneOf, readOptions, usage, wholeNumbers } from './options';
 
 const EXPLAIN_OPTIONS = {
   ...COMMON_OPTIONS,
   vllm: { type: 'string' },
+  'upgrade-to': { type: 'string' },
   sm: { type: 'string' },
   model: { type: 'string' },
   config: { type: 'string' },
@@ -54,7 +59,9 @@ Applies the rules of a vLLM release; imports nothing, and runs nothing but the i
 What cannot be established is "unknown".
 
   --vllm VERSION       release to ask about (default: the one --python has, else the newest known, ${NEWEST_RELEASE})
-  --sm X.Y             SM family, e.g. 8.0, 9.0, 12.0 (default: this machine's first GPU, else 9.0)
+  --upgrade-to VERSION what changes from --vllm to this release, side by side, and why
+  --sm X.Y[,X.Y…]      SM family, e.g. 8.0, 9.0, 12.0 (default: this machine's first GPU, else 9.0); several families
+                       are answered side by side
   --model PATH         a Hugging Face config.json, the folder that holds it, or the name of a model in the local cache
   --config PATH        serve settings: vLLM YAML, shell script, Dockerfile, compose file, launch.json or .env
   --python PATH        interpreter (or folder with a .venv) of the environment that has vLLM: inspects it by reading its
@@ -68,7 +75,8 @@ What cannot be established is "unknown".
 ${COMMON_HELP}
 
 Exit codes: 0 no finding of severity error (what diff says about flipping does not count), 1 there is one or a file
-cannot be read, 2 usage`,
+cannot be read, 2 usage. Side by side: 1 when one of the families has one; with --upgrade-to, when the release upgraded
+to has one`,
   async run(args, io) {
     const { values } = readOptions(args, EXPLAIN_OPTIONS);
     const target = values.json ?? null;
@@ -77,15 +85,39 @@ cannot be read, 2 usage`,
     const setting = versionSetting(values.vllm);
     const vllmVersion = askedVersion(setting, environment);
     const asksFor = readForm(values);
-    const asked = values.sm === undefined ? null : readCapability(values.sm);
+    const asked = values.sm === undefined ? null : readCapabilities(values.sm);
+    const upgradeTo = values['upgrade-to'] === undefined ? null : readVersion('upgrade-to', values['upgrade-to']);
+    const sideBySide = upgradeTo !== null || (asked?.length ?? 0) > 1;
+    if (sideBySide && which === 'diff')
+      throw usage('--system-fa4 diff compares on its own: ask one family and release.');
+    if (upgradeTo !== null && (asked?.length ?? 0) > 1) throw usage('--upgrade-to takes one SM family.');
     const serve = values.config === undefined ? null : await readServe(values.config);
     const model = values.model === undefined ? null : await readModel(values.model, vllmVersion, serve, io.env);
     const modelDims = [...new Set((model?.facts.layerGroups ?? []).map((group) => group.headDim))];
     // The matrix is about the model's head sizes, unless others were asked for.
     const form =
       values['head-dim'] === undefined && modelDims.length > 0 ? { ...asksFor, headDims: modelDims } : asksFor;
+    const [first] = asked ?? [];
     const { capability, from } =
-      asked === null ? await machineCapability(io) : { capability: asked, from: 'asked for' };
+      first === undefined ? await machineCapability(io) : { capability: first, from: 'asked for' };
+    if (sideBySide) {
+      const versions = upgradeTo === null ? [vllmVersion] : [vllmVersion, upgradeTo];
+      const { columns, explanation } = compareColumns({
+        columns: versions.flatMap((version) =>
+          (asked ?? [capability]).map((each) => ({ vllmVersion: version, capability: each })),
+        ),
+        form,
+        model,
+        serve,
+        environment,
+        useSystemFlashAttn: which === 'on',
+      });
+      const judged = upgradeTo === null ? columns : columns.slice(1);
+      if (!onlyReport(target)) io.out(`${comparisonText(columns, upgradeTo !== null, model, which, io)}\n`);
+      await deliverReport(io, target, !values['no-redact'], { command: 'explain', facts: null, explanation });
+      const failed = judged.some(({ evaluation }) => evaluation.findings.some(({ severity }) => severity === 'error'));
+      return failed ? EXIT.failed : EXIT.ok;
+    }
     const { derived, answer, findings, explanation } = explain({
       vllmVersion: setting,
       capability,
@@ -107,10 +139,15 @@ cannot be read, 2 usage`,
 
 /** `--vllm newest` is a choice; without the option the installed release counts, when there is one. */
 function versionSetting(text: string | undefined): Setting<string> {
-  if (text === undefined) return { value: 'newest', setIn: 'default' };
-  if (text === 'newest') return { value: NEWEST_RELEASE, setIn: 'user' };
-  if (!/^v?\d+\.\d+/.test(text)) throw usage(`--vllm takes a version like ${NEWEST_RELEASE}, not "${text}".`);
-  return { value: text, setIn: 'user' };
+  return text === undefined
+    ? { value: 'newest', setIn: 'default' }
+    : { value: readVersion('vllm', text), setIn: 'user' };
+}
+
+function readVersion(option: string, text: string): string {
+  if (text === 'newest') return NEWEST_RELEASE;
+  if (!/^v?\d+\.\d+/.test(text)) throw usage(`--${option} takes a version like ${NEWEST_RELEASE}, not "${text}".`);
+  return text;
 }
 
 /** An interpreter, or a folder with a virtual environment. */
@@ -119,10 +156,29 @@ async function readEnvironment(place: string, io: CliIo): Promise<EnvironmentFac
   return probePythonEnvironment({ interpreter, scriptPath: probeScript(io.rootDir), env: io.env, signal: io.signal });
 }
 
-function readCapability(text: string): readonly [number, number] {
-  const capability = parseCapability(text);
-  if (capability === null) throw usage(`--sm takes an SM family like 9.0 or sm_90, not "${text}".`);
-  return capability;
+function readCapabilities(text: string): readonly (readonly [number, number])[] {
+  const capabilities = parseCapabilities(text);
+  if (capabilities === null)
+    throw usage(`--sm takes SM families like 9.0 or sm_90, with commas between, not "${text}".`);
+  return capabilities;
+}
+
+function comparisonText(
+  columns: readonly ComparedColumn[],
+  isUpgrade: boolean,
+  model: LoadedModel | null,
+  which: FlagChoice,
+  io: CliIo,
+): string {
+  const [first, second] = columns;
+  if (first === undefined) return '';
+  const about = `${model === null ? '' : `, model ${model.name}`}${which === 'on' ? ', with use_system_flash_attn' : ''}; declared`;
+  if (isUpgrade && second !== undefined) {
+    const { label, architecture } = smFamily(first.capability);
+    const title = `From vLLM ${first.vllmVersion} to ${second.vllmVersion} on ${label} ${architecture}${about}`;
+    return upgradeText(title, first, second, io);
+  }
+  return familiesText(`vLLM ${first.vllmVersion} on ${columns.length} SM families${about}`, columns, io);
 }
 
 function readForm(values: {
@@ -359,21 +415,4 @@ function flagText(derived: DerivedAnswer, io: CliIo): string {
       io,
     ),
   ].join('\n\n');
-}
-
-function findingsText(findings: readonly Finding[], io: CliIo): string {
-  return findings
-    .flatMap((finding) => [
-      paint(io, finding.severity === 'error' ? 'bad' : 'strong', `${finding.severity}: ${finding.title}`),
-      ...wrap(finding.detail, io.columns - 2).map((line) => `  ${line}`),
-      ...(finding.source === null ? [] : [paint(io, 'dim', `  [${finding.source.where}]`)]),
-    ])
-    .join('\n');
-}
-
-function listText(title: string, items: readonly string[], io: CliIo): string {
-  const lines = items.flatMap((item) =>
-    wrap(item, io.columns - 2).map((line, index) => `${index === 0 ? '- ' : '  '}${line}`),
-  );
-  return [...(title === '' ? [] : [title]), ...lines].join('\n');
 }
