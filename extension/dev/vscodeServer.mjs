@@ -198,15 +198,16 @@ export async function installVsix(install, dataDir, vsix) {
 }
 
 /**
- * The address that opens a folder in a running server.
+ * The address that opens a folder, or an empty window, in a running server.
  * @param {RunningServer} server
- * @param {string} folder absolute path
+ * @param {string | null} folder absolute path; `null` = none
  * @param {[string, string][]} [payload] workbench start options; honoured only with the smoke-test driver
  */
 export function workbenchUrl(server, folder, payload) {
   const url = new URL(server.origin);
   if (server.token !== null) url.searchParams.set('tkn', server.token);
-  url.searchParams.set('folder', folder);
+  if (folder === null) url.searchParams.set('ew', 'true');
+  else url.searchParams.set('folder', folder);
   if (payload !== undefined) url.searchParams.set('payload', JSON.stringify(payload));
   return url.href;
 }

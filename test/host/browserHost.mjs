@@ -4,7 +4,7 @@
  * extension host of a real VS Code server, with the workbench in a headless Chromium.
  *
  * Honoured: --extensionDevelopmentPath, --extensionTestsPath, --disable-workspace-trust (taken back by
- * --ask-workspace-trust), the folder to open. Everything else
+ * --ask-workspace-trust), the folder to open if any. Everything else
  * that a desktop build understands is ignored. Exits with the tests' own code.
  */
 import { createWriteStream } from 'node:fs';
@@ -21,9 +21,9 @@ const DEADLINE_MS = 8 * 60_000;
 const args = process.argv.slice(2);
 const developmentPath = flag('extensionDevelopmentPath');
 const testsPath = flag('extensionTestsPath');
-const folder = args.find((arg) => path.isAbsolute(arg));
-if (developmentPath === null || testsPath === null || folder === undefined) {
-  console.error('usage: browserHost.mjs --extensionDevelopmentPath=DIR --extensionTestsPath=FILE FOLDER');
+const folder = args.find((arg) => path.isAbsolute(arg)) ?? null;
+if (developmentPath === null || testsPath === null) {
+  console.error('usage: browserHost.mjs --extensionDevelopmentPath=DIR --extensionTestsPath=FILE [FOLDER]');
   process.exit(2);
 }
 

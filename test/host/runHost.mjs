@@ -20,12 +20,13 @@ const OUT_DIR = path.join(REPO_ROOT, 'test', 'out', `host-${process.pid}`);
 
 /**
  * What is special about a suite's VS Code; the rest is the same for all.
- * @type {Record<string, {trust: boolean, withoutNative: boolean}>}
+ * @type {Record<string, {trust?: boolean, native?: boolean, folder?: boolean}>}
  */
 const SUITES = {
-  trusted: { trust: true, withoutNative: false },
-  untrusted: { trust: false, withoutNative: false },
-  withoutAddon: { trust: true, withoutNative: true },
+  trusted: {},
+  untrusted: { trust: false },
+  withoutAddon: { native: false },
+  noFolder: { folder: false },
 };
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { count: { type: 'string' } } });
@@ -34,7 +35,7 @@ const desktop = process.env.VSCODE_EXECUTABLE;
 const total = { passed: 0, failed: 0, skipped: 0 };
 await mkdir(OUT_DIR, { recursive: true });
 
-for (const [suite, { trust, withoutNative }] of Object.entries(SUITES)) {
+for (const [suite, { trust = true, native = true, folder = true }] of Object.entries(SUITES)) {
   if (only !== undefined && only !== suite) continue;
   if (!trust && desktop !== undefined) {
     // The runner starts every desktop build with workspace trust off.
@@ -47,16 +48,14 @@ for (const [suite, { trust, withoutNative }] of Object.entries(SUITES)) {
   const workspace = await mkdtemp(path.join(os.tmpdir(), 'abd-ws-'));
   await mkdir(path.join(workspace, '.vscode'));
   await writeFile(path.join(workspace, '.vscode', 'settings.json'), '{}\n');
-  const developmentPath = withoutNative
-    ? await stageExtension('universal', path.join(OUT_DIR, 'universal'))
-    : REPO_ROOT;
+  const developmentPath = native ? REPO_ROOT : await stageExtension('universal', path.join(OUT_DIR, 'universal'));
   try {
     await runTests({
       vscodeExecutablePath: desktop ?? path.join(HOST_DIR, 'browserHost.mjs'),
       extensionDevelopmentPath: developmentPath,
       extensionTestsPath: path.join(suiteOut, 'runSuite.cjs'),
       extensionTestsEnv: { ATTENTION_DIAGNOSTICS_TEST: '1' },
-      launchArgs: [workspace, ...(trust ? [] : ['--ask-workspace-trust'])],
+      launchArgs: [...(folder ? [workspace] : []), ...(trust ? [] : ['--ask-workspace-trust'])],
     });
   } catch (error) {
     console.error(String(error));
