@@ -4,7 +4,16 @@ import { describeCase } from '../../core/measure/caseGrid';
 import type { DeviceFacts } from '../../core/facts';
 import { formatRate, formatRelError } from '../../core/format';
 import type { RunOptions } from '../../protocol/helperApi';
+import type { BackendPlan } from '../backendRunner';
 import { runMeasurement } from '../measurement';
+import {
+  contradictionsOf,
+  contradictionsText,
+  engineProgress,
+  flagPairText,
+  librariesText,
+  ratiosText,
+} from './backends';
 import { defaultDevice, namedDevice, shortName, withClient } from './client';
 import { cliLogger, deliverReport, EXIT, onlyReport, type CliIo, type ReportTarget } from './io';
 import { exitCodeOf, rowsText, tally } from './rows';
@@ -27,6 +36,8 @@ export interface MeasureRequest {
   /** The cases for this device: presets are smaller on the CPU. */
   readonly cases: (device: DeviceFacts) => readonly AttentionCase[];
   readonly options: RunOptions;
+  /** Installed libraries beside the bundled kernels; `null` = none. */
+  readonly backends: BackendPlan | null;
   /** Rows of the table; the report holds all. */
   readonly shown: 'all' | 'notOk';
   readonly target: ReportTarget;
@@ -37,13 +48,15 @@ export interface MeasureRequest {
 export async function measure(io: CliIo, request: MeasureRequest): Promise<number> {
   const quiet = onlyReport(request.target);
   const progress = new ProgressLine(io);
-  const { rows, ceilings, failure, ended, report } = await withClient(io, (client) =>
+  const { backends } = request;
+  const { rows, ceilings, failure, ended, libraries, ratios, report } = await withClient(io, (client) =>
     runMeasurement(
       {
         probeLevel: request.device === 'cpu' ? 'nvml' : 'driver',
         device: (facts) => (request.device === null ? defaultDevice(facts) : namedDevice(facts, request.device)),
         cases: request.cases,
         options: request.options,
+        ...(backends === null ? {} : { backends }),
       },
       {
         client,
@@ -61,8 +74,18 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
               : `${(caseIndex ?? 0) + 1}/${cases.length} ${describeCase(current)}: ${phase}`,
           );
         },
+        onBackend: ({ engine, caseIndex, phase, round }, cases) => {
+          const current = caseIndex === null ? undefined : cases[caseIndex];
+          const what =
+            current === undefined
+              ? phase
+              : `${(caseIndex ?? 0) + 1}/${cases.length} ${describeCase(current)}: ${phase}`;
+          progress.show(`${engineProgress(engine, round)}: ${what}`);
+        },
         onRow: (row, caseIndex, cases) =>
-          progress.done(`${caseIndex + 1}/${cases.length} ${describeCase(row.case)}: ${row.result.status}`),
+          progress.done(
+            `${caseIndex + 1}/${cases.length} ${backends === null ? '' : `${row.engine} `}${describeCase(row.case)}: ${row.result.status}`,
+          ),
         confirmBusy: async (busy) => {
           if (request.busyOk) return true;
           if (io.confirm === null) return false;
@@ -73,6 +96,7 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     ),
   );
   progress.clear();
+  if (!quiet && libraries.length > 0) io.out(librariesText(libraries, io));
   if (!quiet && rows.length > 0) {
     const shown = request.shown === 'all' ? rows : rows.filter((row) => row.result.status !== 'ok');
     if (shown.length > 0) io.out(rowsText(shown, io));
@@ -80,7 +104,13 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     if (rows.some((row) => row.deviceId === 'cpu' && row.result.gpuMs !== null)) {
       io.out('Times of the CPU reference device; they say nothing about a GPU.\n');
     }
+    if (ratios.length > 0) io.out(ratiosText(ratios, io));
+    io.out(flagPairText(rows, io));
     io.out(`${tally(rows)}${largestError(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
+  }
+  const device = report.facts?.devices.find((each) => each.id === rows[0]?.deviceId);
+  if (!quiet && backends !== null && device !== undefined) {
+    io.out(contradictionsText(await contradictionsOf(rows, device, backends, io), io));
   }
   await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
   if (ended === 'cancelled') return EXIT.interrupted;

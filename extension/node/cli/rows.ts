@@ -9,6 +9,7 @@ import {
   formatTokens,
   textTable,
 } from '../../core/format';
+import { BUNDLED_ENGINE } from '../../core/measure/engines';
 import { EXIT, paint, type CliIo } from './io';
 
 /** Statuses that make a command fail. `unsupported` is an answer, `cancelled` was asked for. */
@@ -22,6 +23,7 @@ const FAILED: ReadonlySet<ResultStatus> = new Set<ResultStatus>([
 
 /** The table, narrow enough for 80 columns: shape, time, rate, ceiling share, error, result with its reason. */
 export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
+  if (rows.some((row) => row.engine !== BUNDLED_ENGINE)) return enginesText(rows, io);
   const table = textTable(
     [
       { title: 'case' },
@@ -33,6 +35,46 @@ export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
       { title: 'result' },
     ],
     rows.map((row) => cells(row)),
+    io.columns,
+  );
+  return `${colourResults(table, io)}\n`;
+}
+
+/** The same with a line per engine below each case, with what a call costs the CPU and what its first one took to compile. */
+function enginesText(rows: readonly ResultRow[], io: CliIo): string {
+  let last = '';
+  const lines = rows.map((row) => {
+    const [shape = '', layout = '', time = '', rate = '', ceiling = '', error = '', result = ''] = cells(row);
+    const title = `${shape} ${layout}`;
+    const repeated = title === last;
+    last = title;
+    const { hostUs, jitMs } = row.result;
+    return [
+      repeated ? '' : title,
+      row.engine,
+      time,
+      rate,
+      ceiling,
+      formatMs(hostUs === null ? null : hostUs / 1000),
+      formatMs(jitMs),
+      error,
+      result,
+    ];
+  });
+  const number = (title: string) => ({ title, align: 'right' }) as const;
+  const table = textTable(
+    [
+      { title: 'case' },
+      { title: 'engine' },
+      number('time'),
+      number('rate'),
+      number('ceiling'),
+      number('host'),
+      number('first call'),
+      number('rel.err'),
+      { title: 'result' },
+    ],
+    lines,
     io.columns,
   );
   return `${colourResults(table, io)}\n`;
@@ -77,7 +119,10 @@ export function tally(rows: readonly ResultRow[]): string {
   return [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
 }
 
-/** 0 when no row failed, else 1. */
+/**
+ * 0 when no row failed, else 1. A library that gives wrong results or crashes is a failed row like ours; one that refuses, or
+ * is not there, is an answer.
+ */
 export function exitCodeOf(rows: readonly ResultRow[]): number {
   return rows.some((row) => FAILED.has(row.result.status)) ? EXIT.failed : EXIT.ok;
 }

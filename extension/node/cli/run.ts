@@ -1,9 +1,10 @@
-/** `attn-diag run`: the bundled kernels on a preset or on a shape given by hand. */
+/** `attn-diag run`: the bundled kernels, and installed libraries beside them, on a preset or on a shape given by hand. */
 import { expandForm, expandForms } from '../../core/measure/caseGrid';
 import { findPreset, PRESETS, type Preset } from '../../core/measure/presets';
 import type { RequestForm } from '../../core/measure/requestForm';
 import { textTable } from '../../core/format';
 import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../../protocol/helperApi';
+import { BACKEND_HELP, BACKEND_OPTIONS, readBackends } from './backends';
 import { EXIT, type Command } from './io';
 import { DEVICE_HELP, DEVICE_OPTIONS, measure } from './measure';
 import { COMMON_HELP, COMMON_OPTIONS, oneOf, readOptions, usage, wholeNumber, wholeNumbers } from './options';
@@ -26,6 +27,7 @@ const RUN_OPTIONS = {
   ...COMMON_OPTIONS,
   ...DEVICE_OPTIONS,
   ...SHAPE_OPTIONS,
+  ...BACKEND_OPTIONS,
   preset: { type: 'string' },
   'list-presets': { type: 'boolean', default: false },
   'check-only': { type: 'boolean', default: false },
@@ -38,7 +40,7 @@ const RUN_OPTIONS = {
 
 export const runCommand: Command = {
   name: 'run',
-  summary: 'measure the bundled kernels: correctness, time, share of the measured ceiling',
+  summary: 'measure the bundled kernels and installed libraries: correctness, time, share of the measured ceiling',
   help: `usage: attn-diag run [--preset ID] [shape] [options]
 
 Runs every head size with every page layout, checks each against a float64 reference and times it.
@@ -64,6 +66,8 @@ Care and time:
   --no-ceilings        skip the ceilings (no percentages then)
   --allow-slow-cpu     run cases that take the CPU device more than 10 s
 
+${BACKEND_HELP}
+
 ${DEVICE_HELP}
 ${COMMON_HELP}
 
@@ -81,6 +85,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
     const change = readShape(values);
     // Read now, so that a mistake is told before any device is touched.
     const options = readRunOptions(values);
+    const backends = await readBackends(values, io);
     return measure(io, {
       command: 'run',
       device: values.cpu ? 'cpu' : (values.device ?? null),
@@ -88,6 +93,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       cases: (device) =>
         expandForms(presets.map((preset) => ({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }))),
       options,
+      backends,
       shown: 'all',
       target: values.json ?? null,
       redacted: !values['no-redact'],

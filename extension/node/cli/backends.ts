@@ -1,0 +1,241 @@
+/** The options of `run` that choose installed libraries, and how their answers are printed. */
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import type { AttentionCase, ResultRow } from '../../core/attentionCase';
+import { DiagError } from '../../core/errors';
+import type { EnvironmentFacts } from '../../core/environment';
+import type { DeviceFacts } from '../../core/facts';
+import { engineFindings } from '../../core/findings/engineFindings';
+import { formatMs, formatPageSize, formatRate, NOT_KNOWN, textTable, wrap } from '../../core/format';
+import { BACKEND_ENGINES, engineLabel, type BackendEngine } from '../../core/measure/engines';
+import type { RoundRatio } from '../../core/measure/rounds';
+import { sideBySide } from '../../core/measure/sideBySide';
+import type { LibraryState } from '../../core/report/report';
+import { explain } from '../../core/rules/explanation';
+import type { Finding } from '../../core/verdict';
+import { benchScript, type BackendPlan } from '../backendRunner';
+import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
+import { paint, type CliIo } from './io';
+import { usage, wholeNumber } from './options';
+
+export const BACKEND_OPTIONS = {
+  backends: { type: 'string' },
+  python: { type: 'string' },
+  rounds: { type: 'string' },
+} as const;
+
+export const BACKEND_HELP = `Installed libraries, beside the bundled kernels:
+  --backends all|NAME,…  ${wrap(BACKEND_ENGINES.join(', '), 72).join('\n                       ')};
+                       fa4.system,fa4.vllm shows what use_system_flash_attn exchanges
+  --python PATH        interpreter (or folder with a .venv) that has them; default: the active virtual environment
+  --rounds N           all engines take turns case by case, N times; 7 or more give the ratio to the bundled
+                       kernel a 95 % interval (default 1)`;
+
+interface BackendValues {
+  readonly backends?: string | undefined;
+  readonly python?: string | undefined;
+  readonly rounds?: string | undefined;
+}
+
+/** What the options ask for; `null` = no libraries. Throws `usage`. */
+export async function readBackends(values: BackendValues, io: CliIo): Promise<BackendPlan | null> {
+  const rounds = values.rounds === undefined ? 1 : wholeNumber('rounds', values.rounds, 1, 1000);
+  if (values.backends === undefined) {
+    if (values.python !== undefined) throw usage('--python needs --backends, which says what to measure there.');
+    if (values.rounds !== undefined)
+      throw usage('--rounds needs --backends: the bundled kernels take turns with them.');
+    return null;
+  }
+  const engines = enginesOf(values.backends);
+  const interpreter = await interpreterOf(values.python, io);
+  return { interpreter, scriptPath: benchScript(io.rootDir), env: io.env, engines, rounds };
+}
+
+function enginesOf(text: string): readonly BackendEngine[] {
+  if (text.trim() === 'all') return BACKEND_ENGINES;
+  const names = [...new Set(text.split(',').map((name) => name.trim()))];
+  return names.map((name) => {
+    const engine = BACKEND_ENGINES.find((each) => each === name);
+    if (engine === undefined) {
+      throw usage(`There is no backend "${name}"; there are all, ${BACKEND_ENGINES.join(', ')}.`);
+    }
+    return engine;
+  });
+}
+
+async function interpreterOf(python: string | undefined, io: CliIo): Promise<string> {
+  const active = io.env['VIRTUAL_ENV'] ?? '';
+  if (python === undefined && active === '') {
+    throw usage('--backends needs --python PATH: the interpreter of the environment whose libraries are measured.');
+  }
+  const asked = path.resolve(python ?? active);
+  const isFolder = await stat(asked).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) return asked;
+  // A folder with an environment in it, or the environment itself.
+  const own = path.join(asked, 'bin', 'python');
+  const ownIsFile = await stat(own).then(
+    (info) => info.isFile(),
+    () => false,
+  );
+  const found = ownIsFile ? own : await findVenvInterpreter(asked);
+  if (found === null) throw usage(`${asked} holds no virtual environment; name its python.`);
+  return found;
+}
+
+/** One line per library that was asked for: version, or why it cannot be called. */
+export function librariesText(libraries: readonly LibraryState[], io: CliIo): string {
+  const rows = libraries.map(({ engine, available, version, torch, reason }) => [
+    engine,
+    available
+      ? `${version ?? 'there'}${torch === null ? '' : `, torch ${torch}`}`
+      : `not there: ${reason?.text ?? 'no reason given'}`,
+  ]);
+  return `${textTable([{ title: 'library' }, { title: 'found' }], rows, io.columns)}\n`;
+}
+
+/** Ratios with their intervals, one line per engine and case. */
+export function ratiosText(ratios: readonly RoundRatio[], io: CliIo): string {
+  const rows = ratios.map((each) => [
+    each.engine,
+    shapeText(each.case),
+    `×${each.ratio.toFixed(3)}`,
+    each.interval === null ? NOT_KNOWN : `${each.interval.low.toFixed(3)} … ${each.interval.high.toFixed(3)}`,
+    `${each.rounds} rounds: ${ratioWords(each)}`,
+  ]);
+  return `Time of the engine ÷ time of the bundled kernel in the same round, median:\n${textTable(
+    [
+      { title: 'engine' },
+      { title: 'case' },
+      { title: 'ratio', align: 'right' },
+      { title: '95 % interval' },
+      { title: 'which means' },
+    ],
+    rows,
+    io.columns,
+  )}\n`;
+}
+
+function ratioWords({ interval }: RoundRatio): string {
+  if (interval === null) return 'too few for a verdict';
+  if (interval.low > 1) return 'the bundled kernel is faster';
+  return interval.high < 1 ? 'the engine is faster' : 'no difference shown';
+}
+
+/** System FA4 beside vLLM's, when both were asked for: per head size and layout what works, how fast, at what host cost. */
+export function flagPairText(rows: readonly ResultRow[], io: CliIo): string {
+  const pairs = sideBySide(rows, 'fa4.system', 'fa4.vllm');
+  if (!pairs.some((pair) => pair.first !== null) || !pairs.some((pair) => pair.second !== null)) return '';
+  const cell = (row: ResultRow | null): string[] => {
+    if (row === null) return [NOT_KNOWN, NOT_KNOWN, NOT_KNOWN];
+    const { result } = row;
+    return [
+      result.status === 'ok' ? formatMs(result.gpuMs?.median ?? null) : result.status,
+      row.case.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s'),
+      hostText(result.hostUs),
+    ];
+  };
+  const lines = pairs.map((pair) => [
+    shapeText(pair.case),
+    ...cell(pair.first),
+    ...cell(pair.second),
+    pair.timeRatio === null ? NOT_KNOWN : `×${pair.timeRatio.toFixed(2)}`,
+  ]);
+  const number = (title: string) => ({ title, align: 'right' }) as const;
+  return `What use_system_flash_attn exchanges: flash-attn-4 from pip (system) and vLLM's own FA4 (vllm)\n${textTable(
+    [
+      { title: 'case' },
+      number('system'),
+      number('rate'),
+      number('host'),
+      number('vllm'),
+      number('rate'),
+      number('host'),
+      number('vllm ÷ system'),
+    ],
+    lines,
+    io.columns,
+  )}\n`;
+}
+
+function shapeText(asked: AttentionCase): string {
+  return `${asked.op} d${asked.headDim} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
+}
+
+/** CPU microseconds of a call. */
+export function hostText(hostUs: number | null): string {
+  return hostUs === null ? NOT_KNOWN : formatMs(hostUs / 1000);
+}
+
+/** What the rows say against the rules of the environment's vLLM; nothing for the CPU device, whose figures concern no GPU. */
+export async function contradictionsOf(
+  rows: readonly ResultRow[],
+  device: DeviceFacts,
+  plan: BackendPlan,
+  io: CliIo,
+): Promise<readonly Finding[]> {
+  const capability = device.computeCapability;
+  if (capability === null) return [];
+  const environment = await inspected(plan, io);
+  return (['mla', 'other'] as const).flatMap((kind) => {
+    const own = rows.filter((row) => (row.case.op === 'mlaDecode') === (kind === 'mla'));
+    const [first] = own;
+    if (first === undefined) return [];
+    const { answer } = explain({
+      vllmVersion: { value: 'newest', setIn: 'default' },
+      capability,
+      form: {
+        op: first.case.op,
+        dtype: first.case.dtype,
+        headDims: [...new Set(own.map((row) => row.case.headDim))],
+        pageSizes: [...new Set(own.map((row) => row.case.pageSize))],
+        qHeads: Math.max(1, first.case.qHeads),
+        kvHeads: Math.max(1, first.case.kvHeads),
+        batch: 1,
+        qLen: 1,
+        kvLen: 1,
+        causal: true,
+      },
+      model: null,
+      serve: null,
+      environment,
+      flag: 'off',
+    });
+    const release = `vLLM ${answer.evaluation.catalog.requestedVersion}`;
+    return engineFindings({ rows: own, cells: answer.cells, release, fa4Forced: false });
+  });
+}
+
+/** Which vLLM the environment has decides which rules its libraries are held against; without an answer the newest ones. */
+async function inspected(plan: BackendPlan, io: CliIo): Promise<EnvironmentFacts | null> {
+  try {
+    return await probePythonEnvironment({
+      interpreter: plan.interpreter,
+      scriptPath: probeScript(io.rootDir),
+      env: io.env,
+      signal: io.signal,
+    });
+  } catch (error) {
+    if (DiagError.is(error, 'cancelled')) throw error;
+    return null;
+  }
+}
+
+/** Findings as text, each with its next step. */
+export function contradictionsText(findings: readonly Finding[], io: CliIo): string {
+  return findings
+    .flatMap((finding) => [
+      paint(io, finding.severity === 'error' ? 'bad' : 'strong', `${finding.severity}: ${finding.title}`),
+      ...wrap(finding.detail, io.columns - 2).map((line) => `  ${line}`),
+    ])
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** What is at work, for the progress line. */
+export function engineProgress(engine: string | null, round: number | null): string {
+  const who = engine === null ? 'libraries' : engineLabel(engine);
+  return round === null ? who : `${who}, round ${round + 1}`;
+}
