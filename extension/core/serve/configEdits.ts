@@ -10,8 +10,8 @@ import type { EnvironmentFacts } from '../environment';
 import { declaresAttentionField } from '../environment';
 import { isAtLeast } from '../model/modelShapeReleases';
 import { parseServeFile } from './serveConfig';
-import type { LocatedSetting, ServeFindings } from './serveConfigArgs';
-import { canonicalOption } from './serveConfigArgs';
+import type { LocatedSetting } from './serveConfigArgs';
+import { canonicalOption, noFindings } from './serveConfigArgs';
 import { SourceFile } from './serveConfigSource';
 import { nodeSpan, parseYaml } from './serveConfigYaml';
 
@@ -363,7 +363,7 @@ function otherSettings(located: readonly LocatedSetting[], names: ReadonlySet<st
 export function editAttentionField(text: string, change: AttentionFieldChange, vllmVersion: string): ConfigEditResult {
   const fail = (refusal: ConfigEditRefusal): ConfigEditResult => ({ ok: false, refusal });
   const file = new SourceFile('', text);
-  const findings: ServeFindings = { settings: [], env: [], problems: [] };
+  const findings = noFindings();
   const source = parseYaml(file, findings);
   const problem = findings.problems[0];
   if (problem !== undefined) {
@@ -401,7 +401,7 @@ export function editAttentionField(text: string, change: AttentionFieldChange, v
  */
 export function removeSetting(text: string, name: string): ConfigEditResult {
   const fail = (refusal: ConfigEditRefusal): ConfigEditResult => ({ ok: false, refusal });
-  const findings: ServeFindings = { settings: [], env: [], problems: [] };
+  const findings = noFindings();
   const source = parseYaml(new SourceFile('', text), findings);
   const problem = findings.problems[0];
   if (problem !== undefined) {

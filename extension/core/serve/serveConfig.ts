@@ -1,19 +1,21 @@
 /**
  * Serve settings from the files people keep them in: vLLM YAML, shell scripts, Dockerfiles, docker-compose files,
- * launch.json and tasks.json, `.env`. Every setting keeps its place; nothing is executed or expanded. Pure.
+ * Kubernetes manifests, launch.json and tasks.json, `.env`. Every setting keeps its place; nothing is executed or expanded. Pure.
  */
 import type { ServeSettings } from '../request';
 import { DEFAULT_SERVE_SETTINGS } from '../request';
 import type { LocatedEnv, LocatedSetting, ServeFindings } from './serveConfigArgs';
-import { humanReadableInt } from './serveConfigArgs';
+import { humanReadableInt, noFindings } from './serveConfigArgs';
+import type { LocatedImage } from './serveConfigImage';
 import { readDockerfile, readEditorJson } from './serveConfigFiles';
 import { readDotEnv, readShell } from './serveConfigShell';
+import { readKubernetes } from './serveConfigKubernetes';
 import type { ServeProblem } from './serveConfigSource';
 import { SourceFile } from './serveConfigSource';
 import { readCompose, readVllmYaml } from './serveConfigYaml';
 
-/** How a file is read, decided by its name (and, for YAML, by whether it declares services). */
-export type ServeFileKind = 'vllmYaml' | 'compose' | 'shell' | 'dockerfile' | 'editorJson' | 'dotEnv';
+/** How a file is read, decided by its name (and, for YAML, by what stands at its top). */
+export type ServeFileKind = 'vllmYaml' | 'compose' | 'kubernetes' | 'shell' | 'dockerfile' | 'editorJson' | 'dotEnv';
 
 /** What a serve file says. */
 export interface ParsedServe {
@@ -28,6 +30,8 @@ export interface ParsedServe {
   readonly mlaDisabled: boolean;
   /** `use_system_flash_attn` as written, `null` when it is not. */
   readonly useSystemFlashAttn: LocatedSetting | null;
+  /** vLLM images that are started or built on. */
+  readonly images: readonly LocatedImage[];
   readonly problems: readonly ServeProblem[];
 }
 
@@ -37,7 +41,10 @@ export const SERVE_FILE_LIMIT_BYTES = 1024 * 1024;
 /** The kind of a serve file by its path, `null` when it is none that is read. */
 export function serveFileKind(path: string, text: string): ServeFileKind | null {
   const name = path.split(/[\\/]/).at(-1) ?? '';
-  if (/\.ya?ml$/i.test(name)) return /^services\s*:/m.test(text) ? 'compose' : 'vllmYaml';
+  if (/\.ya?ml$/i.test(name)) {
+    if (/^apiVersion\s*:/m.test(text) && /^kind\s*:/m.test(text)) return 'kubernetes';
+    return /^services\s*:/m.test(text) ? 'compose' : 'vllmYaml';
+  }
   if (/^(launch|tasks)\.json$/.test(name)) return 'editorJson';
   if (/^(Dockerfile|Containerfile)(\..+)?$|\.(dockerfile|containerfile)$/i.test(name)) return 'dockerfile';
   if (/^\.env(\..+)?$|\.env$/.test(name)) return 'dotEnv';
@@ -47,6 +54,7 @@ export function serveFileKind(path: string, text: string): ServeFileKind | null 
 const READERS: Readonly<Record<ServeFileKind, (file: SourceFile, findings: ServeFindings) => void>> = {
   vllmYaml: readVllmYaml,
   compose: readCompose,
+  kubernetes: readKubernetes,
   shell: (file, findings) => readShell(file, 0, file.text.length, findings),
   dockerfile: readDockerfile,
   editorJson: readEditorJson,
@@ -56,7 +64,7 @@ const READERS: Readonly<Record<ServeFileKind, (file: SourceFile, findings: Serve
 /** Reads a serve file. `path` is only used to name it in ranges. Never throws. */
 export function parseServeFile(path: string, text: string, kind: ServeFileKind): ParsedServe {
   const file = new SourceFile(path, text);
-  const findings: ServeFindings = { settings: [], env: [], problems: [] };
+  const findings = noFindings();
   if (text.length > SERVE_FILE_LIMIT_BYTES) {
     findings.problems.push({
       code: 'tooLarge',
@@ -77,6 +85,7 @@ export function parseServeFile(path: string, text: string, kind: ServeFileKind):
     env,
     mlaDisabled: isOn(env, 'VLLM_MLA_DISABLE'),
     useSystemFlashAttn: lastOf(located, 'attention_config.use_system_flash_attn') ?? null,
+    images: failed ? [] : findings.images,
     problems: findings.problems,
   };
 }

@@ -4,7 +4,8 @@
  */
 import type { Node, ParseError } from 'jsonc-parser';
 import { getNodeValue, parseTree } from 'jsonc-parser';
-import type { ServeProblem, SourceFile, Word } from './serveConfigSource';
+import type { LocatedImage } from './serveConfigImage';
+import type { ServeProblem, SourceFile, VariableOrigin, Word } from './serveConfigSource';
 import { isNestedTooDeeply, sliceWord } from './serveConfigSource';
 import type { SourceRange } from '../verdict';
 
@@ -34,6 +35,34 @@ export interface ServeFindings {
   readonly settings: LocatedSetting[];
   readonly env: LocatedEnv[];
   readonly problems: ServeProblem[];
+  readonly images: LocatedImage[];
+}
+
+/** What a reader starts with. */
+export function noFindings(): ServeFindings {
+  return { settings: [], env: [], problems: [], images: [] };
+}
+
+/** Says which variables of the file a value was taken from, at the place where they are used. */
+export function noteOrigin(subject: string, word: Word, file: SourceFile, findings: ServeFindings): void {
+  const { resolved } = word;
+  if (resolved === undefined || resolved.origins.length === 0) return;
+  const names = (kind: VariableOrigin['kind']): string =>
+    [...new Set(resolved.origins.filter((origin) => origin.kind === kind).map((origin) => origin.name))].join(', ');
+  const assigned = names('assigned');
+  const defaulted = names('default');
+  findings.problems.push({
+    code: 'variable',
+    severity: 'info',
+    text: [
+      `The value of ${subject} is read from a variable: ${word.value}.`,
+      ...(assigned === '' ? [] : [`${assigned} is assigned in this file.`]),
+      ...(defaulted === ''
+        ? []
+        : [`Of ${defaulted}, the default in this file is taken; the environment can set another.`]),
+    ].join(' '),
+    range: file.range(resolved.start, resolved.end),
+  });
 }
 
 /** `object` options take JSON, `switch` ones no value. */
@@ -218,7 +247,11 @@ export function objectFields(
  */
 export function readArguments(words: readonly Word[], file: SourceFile, findings: ServeFindings): void {
   const collector = new OptionCollector();
-  const rangeOf = (word: Word): SourceRange => file.range(word.start, word.end);
+  const rangeOf = (word: Word): SourceRange => {
+    // What a variable gave is changed where it is assigned.
+    const { start, end } = word.resolved === undefined ? word : sliceWord(word, 0);
+    return file.range(start, end);
+  };
 
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
@@ -260,6 +293,7 @@ export function readArguments(words: readonly Word[], file: SourceFile, findings
       });
       continue;
     }
+    noteOrigin(written, value, file, findings);
     if (path.length > 0) {
       const field = [option.canonical, ...path].join('.').replace(/\+$/, '');
       const setting = { name: field, value: dottedValue(value.value), form: 'dotted', range: rangeOf(value) } as const;
@@ -277,13 +311,20 @@ export function readArguments(words: readonly Word[], file: SourceFile, findings
 /** Variables that take part in attention selection or in compiling attention kernels. */
 const ENV_NAME = /^(VLLM_[A-Z0-9_]+|FLASH_ATTENTION_[A-Z0-9_]+|CUTE_DSL_[A-Z0-9_]+)$/;
 
+/** Whether a variable concerns vLLM or its kernel compilers. */
+export function isVllmVariable(name: string): boolean {
+  return ENV_NAME.test(name);
+}
+
 /** Notes `NAME=value` when the name concerns vLLM; returns whether the word was an assignment at all. */
 export function readAssignment(word: Word, file: SourceFile, findings: ServeFindings): boolean {
   const match = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(word.value);
   const name = match?.[1];
   if (match === null || name === undefined) return false;
   const value = sliceWord(word, match[0].length);
-  addEnv(name, value.dynamic ? null : value.value, file.range(word.start, word.end), findings);
+  const own = word.resolved ?? word;
+  addEnv(name, value.dynamic ? null : value.value, file.range(own.start, own.end), findings);
+  if (ENV_NAME.test(name)) noteOrigin(name, value, file, findings);
   return true;
 }
 

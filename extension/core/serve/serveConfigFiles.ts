@@ -4,19 +4,30 @@
 import type { Node } from 'jsonc-parser';
 import { findNodeAtLocation, getNodeValue, parseTree } from 'jsonc-parser';
 import type { ServeFindings } from './serveConfigArgs';
-import { addEnv, isSelectionOption, readArguments, readAssignment } from './serveConfigArgs';
-import { readCommand, readShell, shellCommands } from './serveConfigShell';
-import type { SourceFile, Word } from './serveConfigSource';
-import { isNestedTooDeeply, plainWord } from './serveConfigSource';
+import { addEnv, readArguments, readAssignment } from './serveConfigArgs';
+import { readImage } from './serveConfigImage';
+import { readCommand, readShellText, shellCommands, startsVllm } from './serveConfigShell';
+import type { PlacedText, SourceFile, Word } from './serveConfigSource';
+import { isNestedTooDeeply, partOf, sliceWord, textOfWord } from './serveConfigSource';
+import { ShellScope } from './serveConfigVariables';
 
-/** A JSON string as a word; characters have a place when the string has no escapes. `shift` moves into the whole file. */
+/** Where each character of a JSON string stands, `offset` being that of the opening quote; `null` when it cannot be told. */
+function jsonOffsets(source: string, value: string, offset: number): readonly number[] | null {
+  const offsets: number[] = [];
+  for (let i = 1; i < source.length - 1; i++) {
+    offsets.push(offset + i);
+    if (source[i] === '\\') i += source[i + 1] === 'u' ? 5 : 1;
+  }
+  return offsets.length === value.length ? offsets : null;
+}
+
+/** A JSON string as a word. `shift` moves into the whole file. */
 function jsonWord(file: SourceFile, node: Node, shift = 0): Word {
   const value = String(getNodeValue(node));
   const start = node.offset + shift;
   const end = start + node.length;
   const dynamic = /\$\{/.test(value);
-  if (file.text.slice(start + 1, end - 1) !== value) return { value, start, end, offsets: null, dynamic };
-  return { ...plainWord(value, start + 1), start, end, dynamic };
+  return { value, start, end, offsets: jsonOffsets(file.text.slice(start, end), value, start), dynamic };
 }
 
 function stringItems(node: Node | undefined): Node[] {
@@ -33,14 +44,13 @@ function readJsonEntry(node: Node, file: SourceFile, findings: ServeFindings): v
     ...head.map((part) => jsonWord(file, part)),
     ...(args?.type === 'array' ? stringItems(args).map((item) => jsonWord(file, item)) : []),
   ];
-  const startsVllm = module?.type === 'string' && /^vllm(\.|$)/.test(String(getNodeValue(module)));
-  if (startsVllm) readArguments(words, file, findings);
+  const runsModule = module?.type === 'string' && /^vllm(\.|$)/.test(String(getNodeValue(module)));
+  if (runsModule) readArguments(words, file, findings);
   else readCommand(words, file, findings);
   // A task's command, and a launch entry's args, may be one shell line.
   for (const line of [at('command'), args].filter((part) => part?.type === 'string')) {
     if (line === undefined || !/\s/.test(String(getNodeValue(line)))) continue;
-    const word = jsonWord(file, line);
-    if (word.offsets !== null) readShell(file, word.start + 1, word.end - 1, findings);
+    readShellText(textOfWord(file, jsonWord(file, line)), findings);
   }
   for (const env of [at('env'), at('options', 'env')]) {
     for (const property of env?.type === 'object' ? (env.children ?? []) : []) {
@@ -77,23 +87,31 @@ export function readEditorJson(file: SourceFile, findings: ServeFindings): void 
   }
 }
 
-/** Reads a Dockerfile: ENV, RUN, ENTRYPOINT and CMD (the last of each counts, the latter two are joined). */
+/** Reads a Dockerfile: FROM, ARG, ENV, RUN, ENTRYPOINT and CMD (the last of each counts, the latter two are joined). */
 export function readDockerfile(file: SourceFile, findings: ServeFindings): void {
   const { text } = file;
   const instruction = /^[ \t]*([A-Za-z]+)[ \t]+/gm;
   const last = new Map<string, readonly Word[]>();
+  let scope = new ShellScope();
   for (let match = instruction.exec(text); match !== null; match = instruction.exec(text)) {
     const name = match[1]?.toUpperCase() ?? '';
     const start = instruction.lastIndex;
     const end = endOfInstruction(text, start);
     instruction.lastIndex = end;
-    if (name === 'ENV') readDockerEnv(file, start, end, findings);
-    else if (name === 'RUN') readShell(file, start, end, findings);
-    else if (name === 'CMD' || name === 'ENTRYPOINT') last.set(name, dockerWords(file, start, end, findings));
-    else if (name === 'FROM') last.clear();
+    const part = partOf(file, start, end);
+    if (name === 'ENV' || name === 'ARG') readDockerEnv(part, name, findings, scope);
+    else if (name === 'RUN') readShellText(part, findings);
+    else if (name === 'CMD' || name === 'ENTRYPOINT') last.set(name, dockerWords(part, findings, scope));
+    else if (name === 'FROM') {
+      last.clear();
+      for (const { words } of shellCommands(part, findings, scope)) {
+        for (const word of words) readImage(word, file, findings);
+      }
+      scope = new ShellScope();
+    }
   }
   const words = [...(last.get('ENTRYPOINT') ?? []), ...(last.get('CMD') ?? [])];
-  if (words.some((word) => isSelectionOption(word.value))) readCommand(words, file, findings);
+  if (startsVllm(words)) readCommand(words, file, findings, scope);
 }
 
 /** An instruction goes on over lines that end in a backslash; comment lines in between do not end it. */
@@ -108,23 +126,36 @@ function endOfInstruction(text: string, start: number): number {
   return text.length;
 }
 
-/** `ENV A=1 B=2`, or the old `ENV A value`. */
-function readDockerEnv(file: SourceFile, start: number, end: number, findings: ServeFindings): void {
-  const [words] = shellCommands(file, start, end, findings);
-  const [first, second] = words ?? [];
-  if (first !== undefined && !first.value.includes('=') && second !== undefined) {
-    addEnv(first.value, second.dynamic ? null : second.value, file.range(first.start, second.end), findings);
+/** `ENV A=1 B=2`, the old `ENV A value`, or `ARG A=1`, which a build can set otherwise. */
+function readDockerEnv(part: PlacedText, name: string, findings: ServeFindings, scope: ShellScope): void {
+  const { file } = part;
+  const words = shellCommands(part, findings, scope)[0]?.words ?? [];
+  const [first, second] = words;
+  if (name === 'ARG') {
+    for (const word of words) {
+      const equals = word.value.indexOf('=');
+      const known = equals === -1 || word.dynamic ? null : sliceWord(word, equals + 1);
+      scope.set(
+        equals === -1 ? word.value : word.value.slice(0, equals),
+        known === null ? null : { ...known, kind: 'default' },
+      );
+    }
     return;
   }
-  for (const word of words ?? []) readAssignment(word, file, findings);
+  if (first !== undefined && !first.value.includes('=') && second !== undefined) {
+    addEnv(first.value, second.dynamic ? null : second.value, file.range(first.start, second.end), findings);
+    scope.set(first.value, second.dynamic ? null : { ...second, kind: 'assigned' });
+    return;
+  }
+  for (const word of words) readAssignment(word, file, findings);
 }
 
-/** Words of the exec form (`["vllm", "serve"]`) or of the shell form. */
-function dockerWords(file: SourceFile, start: number, end: number, findings: ServeFindings): readonly Word[] {
-  const text = file.text.slice(start, end);
+/** Words of the exec form (`["vllm", "serve"]`), which no shell expands, or of the shell form. */
+function dockerWords(part: PlacedText, findings: ServeFindings, scope: ShellScope): readonly Word[] {
+  const { text, file, start } = part;
   if (text.trimStart().startsWith('[') && !isNestedTooDeeply(text)) {
     const tree = parseTree(text, [], { allowTrailingComma: false });
     if (tree?.type === 'array') return stringItems(tree).map((item) => jsonWord(file, item, start));
   }
-  return shellCommands(file, start, end, findings).flat();
+  return shellCommands(part, findings, scope).flatMap((command) => command.words);
 }

@@ -3,6 +3,16 @@
  */
 import type { SourceRange } from '../verdict';
 
+/** A variable of the same file that a word's value was taken from. */
+export interface VariableOrigin {
+  readonly name: string;
+  /** `assigned`: a literal assigned before the use. `default`: the text behind `:-`, which the environment can overrule. */
+  readonly kind: 'assigned' | 'default';
+  /** Part of the word's value that it gave, `to` exclusive. */
+  readonly from: number;
+  readonly to: number;
+}
+
 /** A piece of text as the program would get it, with where it stands in the file (UTF-16 offsets, end exclusive). */
 export interface Word {
   readonly value: string;
@@ -12,6 +22,12 @@ export interface Word {
   readonly offsets: readonly number[] | null;
   /** Holds a variable or a command substitution, so the value is only known when it runs. */
   readonly dynamic: boolean;
+  /** The variables its value was taken from, with where the word itself stands; `offsets` then lead to the assignments. */
+  readonly resolved?: {
+    readonly origins: readonly VariableOrigin[];
+    readonly start: number;
+    readonly end: number;
+  };
 }
 
 /** What keeps a file, or one setting in it, from being understood. */
@@ -25,12 +41,16 @@ export type ServeProblemCode =
   | 'notAMapping'
   | 'invalidValue'
   | 'dynamicValue'
+  | 'variable'
   | 'overridden';
 
-/** One problem, at its place. An `error` means the file's settings are not used; a `warning` concerns one setting. */
+/**
+ * One problem, at its place. An `error` means the file's settings are not used; a `warning` concerns one setting; an
+ * `info` says how a value was found.
+ */
 export interface ServeProblem {
   readonly code: ServeProblemCode;
-  readonly severity: 'error' | 'warning';
+  readonly severity: 'error' | 'warning' | 'info';
   /** A full sentence. */
   readonly text: string;
   readonly range: SourceRange;
@@ -78,15 +98,53 @@ export class SourceFile {
 /** Part of a word, `end` exclusive; keeps its place when that is known. */
 export function sliceWord(word: Word, start: number, end = word.value.length): Word {
   const offsets = word.offsets?.slice(start, end) ?? null;
+  const { resolved } = word;
   const first = offsets?.[0];
-  const last = offsets?.[offsets.length - 1];
+  const last = offsets?.at(-1);
+  const base = { value: word.value.slice(start, end), dynamic: word.dynamic };
+  const origins = (resolved?.origins ?? [])
+    .filter((origin) => origin.to > start && origin.from < end)
+    .map((origin) => ({ ...origin, from: Math.max(0, origin.from - start), to: Math.min(end, origin.to) - start }));
+  const from = resolved === undefined || origins.length === 0 ? {} : { resolved: { ...resolved, origins } };
+  const [only] = origins;
+  const pieced = only !== undefined && (origins.length > 1 || only.from > 0 || only.to < end - start);
+  if (resolved !== undefined && pieced) {
+    // Put together from several places: only the word as a whole has one.
+    return { ...base, start: resolved.start, end: resolved.end, offsets: null, ...from };
+  }
   return {
-    value: word.value.slice(start, end),
+    ...base,
     start: first ?? (offsets === null ? word.start : word.end),
     end: last === undefined ? word.end : last + 1,
     offsets,
-    dynamic: word.dynamic,
+    ...from,
   };
+}
+
+/** Text to read, and where each of its characters stands in the file. */
+export interface PlacedText {
+  readonly file: SourceFile;
+  readonly text: string;
+  /** Offsets in the file, one per character; `null` when only the whole has a place. */
+  readonly offsets: readonly number[] | null;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A part of a file as it stands there. */
+export function partOf(file: SourceFile, start: number, end: number): PlacedText {
+  return {
+    file,
+    text: file.text.slice(start, end),
+    offsets: Array.from({ length: end - start }, (_unused, index) => start + index),
+    start,
+    end,
+  };
+}
+
+/** The value of a word as a text of its own. */
+export function textOfWord(file: SourceFile, word: Word): PlacedText {
+  return { file, text: word.value, offsets: word.offsets, start: word.start, end: word.end };
 }
 
 /** A word whose characters stand in the file one after the other from `start`. */

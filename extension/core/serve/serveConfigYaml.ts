@@ -11,13 +11,15 @@ import {
   canonicalOption,
   dottedValue,
   findOption,
-  isSelectionOption,
+  isVllmVariable,
+  noteOrigin,
   objectFields,
   readAssignment,
 } from './serveConfigArgs';
-import { readCommand, readShell } from './serveConfigShell';
-import type { ServeProblemCode, SourceFile, Word } from './serveConfigSource';
-import { isNestedTooDeeply, plainWord } from './serveConfigSource';
+import { readImage } from './serveConfigImage';
+import { readCommand, shellCommands, startsVllm } from './serveConfigShell';
+import type { ServeProblemCode, SourceFile, VariableOrigin, Word } from './serveConfigSource';
+import { isNestedTooDeeply, plainWord, textOfWord } from './serveConfigSource';
 import type { SourceRange } from '../verdict';
 
 /** One mapping at the top of a YAML file, checked. */
@@ -32,36 +34,38 @@ export function nodeSpan(node: Node): readonly [number, number] {
   return node.range === null || node.range === undefined ? [0, 0] : [node.range[0], node.range[1]];
 }
 
+/** Notes an error of a YAML file at its place. */
+function failAt(
+  file: SourceFile,
+  findings: ServeFindings,
+  code: ServeProblemCode,
+  text: string,
+  start: number,
+  end: number,
+): null {
+  findings.problems.push({ code, severity: 'error', text, range: file.range(start, end) });
+  return null;
+}
+
 /**
- * Parses a YAML file as PyYAML would take it (YAML 1.1: `on` is true) and checks it. `null` after noting the problem when
- * it cannot be used.
+ * The documents of a YAML file as PyYAML would take them (YAML 1.1: `on` is true), checked: tabs, duplicate keys, anchors and
+ * anything the parser refuses are errors at their place, and the file cannot be used. `null` then.
  */
-export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource | null {
-  const fail = (code: ServeProblemCode, text: string, start: number, end: number): null => {
-    findings.problems.push({ code, severity: 'error', text, range: file.range(start, end) });
-    return null;
-  };
-  const tooDeep = (): null => fail('syntax', 'This YAML is nested too deeply to be read.', 0, file.text.length);
+export function parseYamlDocuments(file: SourceFile, findings: ServeFindings): readonly Document.Parsed[] | null {
+  const tooDeep = (): null =>
+    failAt(file, findings, 'syntax', 'This YAML is nested too deeply to be read.', 0, file.text.length);
   if (isNestedTooDeeply(file.text)) return tooDeep();
-  let documents: Document.Parsed[];
+  let documents: readonly Document.Parsed[];
   try {
     const parsed = parseAllDocuments(file.text, { version: '1.1', prettyErrors: false });
     documents = Array.isArray(parsed) ? parsed : [];
   } catch {
     return tooDeep(); // Block nesting by indentation has no brackets to count; the parser runs out of stack.
   }
-  const second = documents[1];
-  if (second !== undefined) {
-    const [start] = second.range;
-    return fail(
-      'severalDocuments',
-      'The file holds several YAML documents; vLLM reads files with one.',
-      start,
-      start + 1,
-    );
-  }
-  const document = documents[0];
-  if (document === undefined) return null;
+  return documents.every((document) => isUsable(document, file, findings)) ? documents : null;
+}
+
+function isUsable(document: Document.Parsed, file: SourceFile, findings: ServeFindings): boolean {
   const error = document.errors[0];
   if (error !== undefined) {
     const code = error.code === 'TAB_AS_INDENT' ? 'tabs' : error.code === 'DUPLICATE_KEY' ? 'duplicateKey' : 'syntax';
@@ -73,7 +77,8 @@ export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource
     // The parser marks one character; the word it begins is what a reader looks for.
     const [start, end] = error.pos;
     const word = /^[^\s:]+/.exec(file.text.slice(start, start + 200))?.[0].length ?? 0;
-    return fail(code, text, start, Math.max(end, start + word));
+    failAt(file, findings, code, text, start, Math.max(end, start + word));
+    return false;
   }
   let anchor: Node | null = null;
   visit(document, {
@@ -83,14 +88,27 @@ export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource
       return visit.BREAK;
     },
   });
-  if (anchor !== null) {
-    const [start, end] = nodeSpan(anchor);
-    return fail('anchors', 'Anchors and aliases are not followed here; write the value out.', start, end);
+  if (anchor === null) return true;
+  const [start, end] = nodeSpan(anchor);
+  failAt(file, findings, 'anchors', 'Anchors and aliases are not followed here; write the value out.', start, end);
+  return false;
+}
+
+/** The one mapping of a YAML file. `null` after noting the problem when there is none. */
+export function parseYaml(file: SourceFile, findings: ServeFindings): YamlSource | null {
+  const documents = parseYamlDocuments(file, findings);
+  if (documents === null) return null;
+  const [document, second] = documents;
+  if (second !== undefined) {
+    const [start] = second.range;
+    const text = 'The file holds several YAML documents; vLLM reads files with one.';
+    return failAt(file, findings, 'severalDocuments', text, start, start + 1);
   }
+  if (document === undefined) return null;
   if (document.contents === null) return { document, root: null };
   if (!isMap(document.contents)) {
     const [start, end] = nodeSpan(document.contents);
-    return fail('notAMapping', 'The file does not hold keys with values at its top.', start, end);
+    return failAt(file, findings, 'notAMapping', 'The file does not hold keys with values at its top.', start, end);
   }
   return { document, root: document.contents };
 }
@@ -102,14 +120,52 @@ function scalarText(value: unknown): string {
   return typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint' ? String(value) : '';
 }
 
-/** A scalar as a word; characters have a place when nothing in it is escaped or folded. */
-function scalarWord(file: SourceFile, node: Scalar): Word {
+/**
+ * Where each character of a block or quoted scalar stands: value and source are walked side by side, over escapes, line
+ * folding and indentation. `null` when they part.
+ */
+function scalarOffsets(source: string, value: string, start: number): readonly number[] | null {
+  const block = /^[|>][^\n]*\n/.exec(source)?.[0].length;
+  const offsets: number[] = [];
+  let i = block ?? (/^["']/.test(source) ? 1 : 0);
+  const indent = block === undefined ? Infinity : (/^(?:[ \t]*\n)*( *)/.exec(source.slice(block))?.[1]?.length ?? 0);
+  const line = (): void => {
+    for (let k = 0; k < indent && (source[i] === ' ' || source[i] === '\t'); k++) i += 1;
+  };
+  if (block !== undefined) line();
+  for (const c of value.split('')) {
+    if (c === '\n' || (c === ' ' && source[i] !== ' ')) {
+      const newline = source.indexOf('\n', i);
+      if (newline === -1 || source.slice(i, newline).trim() !== '') {
+        if (source[i] === '\\' && source[i + 1] === 'n') {
+          offsets.push(start + i);
+          i += 2;
+          continue;
+        }
+        return null;
+      }
+      offsets.push(start + newline);
+      i = newline + 1;
+      line();
+      continue;
+    }
+    if (source[i] === '\\' && block === undefined && source[i + 1] === c) i += 1;
+    else if (source.startsWith("''", i) && c === "'" && source.startsWith("'")) i += 1;
+    if (source[i] !== c) return null;
+    offsets.push(start + i);
+    i += 1;
+  }
+  return offsets;
+}
+
+/** A scalar as a word. */
+export function scalarWord(file: SourceFile, node: Scalar): Word {
   const [start, end] = nodeSpan(node);
   const value = scalarText(node.value);
   const source = file.text.slice(start, end);
   if (source === value) return plainWord(value, start);
   if (source.slice(1, -1) === value) return { ...plainWord(value, start + 1), start, end };
-  return { value, start, end, offsets: null, dynamic: false };
+  return { value, start, end, offsets: scalarOffsets(source, value, start), dynamic: false };
 }
 
 /** Text of a scalar as Python's `str` gives it to the argument parser. */
@@ -178,49 +234,92 @@ export function readVllmYaml(file: SourceFile, findings: ServeFindings): void {
   collector.finish(findings);
 }
 
-/** A command of a container: a list of words, or one string in shell syntax. */
-function commandWords(file: SourceFile, node: unknown): readonly Word[] | null {
-  if (!isSeq(node)) return null;
-  return node.items
-    .filter((item): item is Scalar => isScalar(item))
-    .map((item) => dynamicCompose(scalarWord(file, item)));
+/** `$NAME`, `${NAME}` and `${NAME:-text}` as compose knows them; `$$` is a dollar sign. */
+const INTERPOLATION = /\$(?:\$|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-?+])([^}$]*))?\})/g;
+
+/**
+ * Compose replaces `${NAME}` from its own environment before the container sees it: only a default in the file tells a
+ * value, and the environment can set another.
+ */
+function interpolate(word: Word): Word {
+  if (!word.value.includes('$')) return word;
+  let value = '';
+  let dynamic = false;
+  const offsets: number[] = [];
+  const origins: VariableOrigin[] = [];
+  const copy = (from: number, to: number): void => {
+    value += word.value.slice(from, to);
+    for (let k = from; k < to; k++) offsets.push(word.offsets?.[k] ?? -1);
+  };
+  let at = 0;
+  for (const match of word.value.matchAll(INTERPOLATION)) {
+    const [whole, bare, braced, operator, written = ''] = match;
+    copy(at, match.index);
+    at = match.index + whole.length;
+    const name = bare ?? braced;
+    if (name === undefined) copy(at - 1, at);
+    else if (operator?.endsWith('-') === true) {
+      const from = value.length;
+      copy(at - 1 - written.length, at - 1);
+      origins.push({ name, kind: 'default', from, to: value.length });
+    } else dynamic = true;
+  }
+  copy(at, word.value.length);
+  if (dynamic) return { ...word, dynamic };
+  const placed = { ...word, value, offsets: offsets.includes(-1) ? null : offsets };
+  return origins.length === 0 ? placed : { ...placed, resolved: { origins, start: word.start, end: word.end } };
 }
 
-/** Compose replaces `${NAME}` before the container sees it. */
-function dynamicCompose(word: Word): Word {
-  return /(^|[^$])\$[A-Za-z_{]/.test(word.value) ? { ...word, dynamic: true } : word;
+/** Words of a list of scalars, each changed by `read`. */
+export function listWords(file: SourceFile, node: unknown, read: (word: Word) => Word): readonly Word[] {
+  return isSeq(node)
+    ? node.items.filter((item): item is Scalar => isScalar(item)).map((item) => read(scalarWord(file, item)))
+    : [];
 }
 
-/** Reads the services of a docker-compose file: `entrypoint`, `command` and `environment`. */
+/** A word split off a line, with the origins of the characters it got from the line. */
+function withOrigins(word: Word, line: Word): Word {
+  if (line.resolved === undefined || line.offsets === null || word.offsets === null) return word;
+  const { offsets } = word;
+  const origins = line.resolved.origins.flatMap((origin): readonly VariableOrigin[] => {
+    const first = line.offsets?.[origin.from];
+    const from = first === undefined || origin.to === origin.from ? -1 : offsets.indexOf(first);
+    return from === -1 ? [] : [{ ...origin, from, to: from + origin.to - origin.from }];
+  });
+  return origins.length === 0 ? word : { ...word, resolved: { origins, start: word.start, end: word.end } };
+}
+
+function readComposeService(file: SourceFile, service: YAMLMap<unknown, unknown>, findings: ServeFindings): void {
+  const image = service.get('image', true);
+  if (isScalar(image)) readImage(interpolate(scalarWord(file, image)), file, findings);
+  const words = ['entrypoint', 'command'].flatMap((key): readonly Word[] => {
+    const node = service.get(key, true);
+    if (!isScalar(node) || typeof node.value !== 'string') return listWords(file, node, interpolate);
+    const line = interpolate(scalarWord(file, node));
+    // A string is split into words as a shell would, but nothing in it is a shell's variable any more.
+    return shellCommands(textOfWord(file, line), findings).flatMap(({ words: split }) =>
+      split.map((word) => withOrigins(word, line)),
+    );
+  });
+  if (startsVllm(words)) readCommand(words, file, findings);
+  const environment = service.get('environment');
+  for (const word of listWords(file, environment, interpolate)) readAssignment(word, file, findings);
+  for (const pair of isMap(environment) ? environment.items : []) {
+    if (!isScalar(pair.key)) continue;
+    const node = isNode(pair.value) ? pair.value : pair.key;
+    const word = isScalar(pair.value) && pair.value.value !== null ? interpolate(scalarWord(file, pair.value)) : null;
+    const name = String(pair.key.value);
+    addEnv(name, word === null || word.dynamic ? null : word.value, file.range(...nodeSpan(node)), findings);
+    if (word !== null && !word.dynamic && isVllmVariable(name)) noteOrigin(name, word, file, findings);
+  }
+}
+
+/** Reads the services of a docker-compose file: `image`, `entrypoint`, `command` and `environment`. */
 export function readCompose(file: SourceFile, findings: ServeFindings): void {
   const source = parseYaml(file, findings);
   const services = source?.root?.get('services');
   if (!isMap(services)) return;
   for (const { value: service } of services.items) {
-    if (!isMap(service)) continue;
-    const words = ['entrypoint', 'command'].flatMap((key): readonly Word[] => {
-      const node = service.get(key, true);
-      if (isScalar(node) && typeof node.value === 'string') {
-        readShell(file, ...nodeSpan(node), findings);
-        return [];
-      }
-      return commandWords(file, node) ?? [];
-    });
-    if (words.some((word) => isSelectionOption(word.value))) readCommand(words, file, findings);
-    const environment = service.get('environment');
-    if (isSeq(environment)) {
-      for (const item of environment.items) {
-        if (isScalar(item)) readAssignment(dynamicCompose(scalarWord(file, item)), file, findings);
-      }
-    } else if (isMap(environment)) {
-      for (const pair of environment.items) {
-        if (!isScalar(pair.key)) continue;
-        const node = isNode(pair.value) ? pair.value : pair.key;
-        const word =
-          isScalar(pair.value) && pair.value.value !== null ? dynamicCompose(scalarWord(file, pair.value)) : null;
-        const value = word === null || word.dynamic ? null : word.value;
-        addEnv(String(pair.key.value), value, file.range(...nodeSpan(node)), findings);
-      }
-    }
+    if (isMap(service)) readComposeService(file, service, findings);
   }
 }

@@ -55,7 +55,7 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
     throw new DiagError('fileUnreadable', {
       path,
       problem:
-        'it is no kind of serve file that is read (vLLM YAML, shell script, Dockerfile, compose, launch.json, .env)',
+        'it is no kind of serve file that is read (vLLM YAML, shell script, Dockerfile, compose, Kubernetes manifest, launch.json, .env)',
     });
   }
   const parsed = parseServeFile(path, text, kind);
@@ -76,7 +76,7 @@ function problemFinding(problem: ServeProblem, index: number): Finding {
     id: `serve:${problem.code}:${index}`,
     code: `serve-${problem.code}`,
     severity: problem.severity,
-    title: 'The serve file is not fully understood',
+    title: problem.severity === 'info' ? 'A setting is read from a variable' : 'The serve file is not fully understood',
     detail: problem.text,
     level: 'declared',
     source: null,

@@ -107,7 +107,7 @@ test('docker-compose: command as text and as list, environment as map and as lis
       'decode_context_parallel_size = "2" @ 2',
       'attention_config.backend = "TRITON_ATTN" @ TRITON_ATTN',
       'model = "x" @ "x"',
-      'kv_transfer_config.kv_connector = "NixlConnector" @ "{\\"kv_connector\\": \\"NixlConnector\\"}"',
+      'kv_transfer_config.kv_connector = "NixlConnector" @ {\\"kv_connector\\": \\"NixlConnector\\"}',
       'VLLM_USE_V1 = "1" @ "1"',
       'VLLM_KV_CACHE_LAYOUT = "HND" @ HND',
       'VLLM_HAS_FLASHINFER_CUBIN = "1" @ VLLM_HAS_FLASHINFER_CUBIN=1',
