@@ -18,7 +18,6 @@ class FlashInferAdapter(Adapter):
     def load(self):
         require_module("flashinfer", "flashinfer is not installed in this environment.")
         self.library = importlib.import_module("flashinfer")
-        self.workspace = None
 
     def supports(self, problem):
         if problem.sinks:
@@ -36,8 +35,7 @@ class FlashInferAdapter(Adapter):
         return WORKSPACE_BYTES
 
     def prepare(self, problem, tables, out, device):
-        if self.workspace is None:
-            self.workspace = torch.zeros(WORKSPACE_BYTES, dtype=torch.uint8, device=device.torch_device)
+        workspace = torch.zeros(WORKSPACE_BYTES, dtype=torch.uint8, device=device.torch_device)
         types = dict(q_data_type=out.dtype, kv_data_type=FP8 if problem.fp8 else out.dtype)
         common = dict(
             types,
@@ -46,15 +44,15 @@ class FlashInferAdapter(Adapter):
             logits_soft_cap=problem.softcap or None
         )
         if problem.mla:
-            return self._mla(problem, tables, out, types)
+            return self._mla(workspace, problem, tables, out, types)
         if problem.pages is None:
-            return self._ragged(problem, tables, out, common)
+            return self._ragged(workspace, problem, tables, out, common)
         if problem.max_q == 1 and min(problem.q_lens) == 1 and problem.head_dim == problem.head_dim_v:
-            return self._decode(problem, tables, out, common)
-        return self._paged(problem, tables, out, common)
+            return self._decode(workspace, problem, tables, out, common)
+        return self._paged(workspace, problem, tables, out, common)
 
-    def _ragged(self, problem, tables, out, common):
-        wrapper = self.library.BatchPrefillWithRaggedKVCacheWrapper(self.workspace, "NHD")
+    def _ragged(self, workspace, problem, tables, out, common):
+        wrapper = self.library.BatchPrefillWithRaggedKVCacheWrapper(workspace, "NHD")
         wrapper.plan(
             tables.cu_q,
             tables.cu_kv,
@@ -71,8 +69,8 @@ class FlashInferAdapter(Adapter):
 
         return self._prepared("BatchPrefillWithRaggedKVCacheWrapper", wrapper, bind, problem, out)
 
-    def _paged(self, problem, tables, out, common):
-        wrapper = self.library.BatchPrefillWithPagedKVCacheWrapper(self.workspace, self._layout(problem))
+    def _paged(self, workspace, problem, tables, out, common):
+        wrapper = self.library.BatchPrefillWithPagedKVCacheWrapper(workspace, self._layout(problem))
         wrapper.plan(
             tables.cu_q,
             tables.page_starts,
@@ -88,11 +86,11 @@ class FlashInferAdapter(Adapter):
         )
         return self._over_pages("BatchPrefillWithPagedKVCacheWrapper", wrapper, problem, out)
 
-    def _decode(self, problem, tables, out, common):
+    def _decode(self, workspace, problem, tables, out, common):
         # as vLLM does: the tensor-core kernels from a group of four query heads on
         tensor_cores = problem.q_heads // problem.kv_heads >= 4
         wrapper = self.library.BatchDecodeWithPagedKVCacheWrapper(
-            self.workspace, self._layout(problem), use_tensor_cores=tensor_cores
+            workspace, self._layout(problem), use_tensor_cores=tensor_cores
         )
         wrapper.plan(
             tables.page_starts,
@@ -120,9 +118,9 @@ class FlashInferAdapter(Adapter):
 
         return self._prepared(name, wrapper, bind, problem, out)
 
-    def _mla(self, problem, tables, out, types):
+    def _mla(self, workspace, problem, tables, out, types):
         latent, rope = problem.head_dim_v, problem.head_dim - problem.head_dim_v
-        wrapper = self.library.mla.BatchMLAPagedAttentionWrapper(self.workspace)
+        wrapper = self.library.mla.BatchMLAPagedAttentionWrapper(workspace)
         wrapper.plan(
             tables.cu_q,
             tables.page_starts,

@@ -20,13 +20,9 @@ from .wire import PROTOCOL_VERSION, Refused, Unavailable, Wire, reason, result, 
 MAX_CPU_FLOPS = 2e11
 # Exit code after the device is lost, so that the parent need not guess.
 EXIT_DEVICE_LOST = 3
-# Left to the library beside inputs and output when nothing is known of it, of what the run may allocate.
-DEVICE_LOST = re.compile(
-    "illegal memory access|illegal instruction|misaligned address|unspecified launch failure|device-side assert"
-    "|ILLEGAL_ADDRESS|LAUNCH_FAILED|hardware stack error|invalid address space|uncorrectable ECC|MMU fault",
-    re.IGNORECASE,
-)
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|CUDA_ERROR_OUT_OF_MEMORY", re.IGNORECASE)
+# A launch that went wrong, which is no refusal.
+CUDA_FAILED = re.compile(r"CUDA (runtime |driver )?error|cudaError|CUDA_ERROR_")
 # How Python and torch's operators say that they were called with the wrong arguments.
 MISCALLED = re.compile(
     r"unexpected keyword argument|required positional argument|positional arguments? but|missing \d+ required|got multiple values"
@@ -34,6 +30,10 @@ MISCALLED = re.compile(
     r"|Unknown keyword argument|incompatible function arguments"
 )
 NO_COMPILER = re.compile("could not find nvcc|nvcc.{0,40}not found|CUDA_HOME|ninja.{0,40}(not found|required)|No module named 'ninja'", re.IGNORECASE)
+
+
+# What torch puts below every CUDA error, whatever it was.
+TORCH_ADVICE = re.compile(r"\n(?:CUDA|Search for|For debugging|Compile with|Device-side)")
 
 
 def main():
@@ -385,14 +385,16 @@ class Warnings(object):
 
 def classify(error, stage, device):
     """(status, code, text) of what a call raised: refused, out of memory, device lost, called wrongly, or failed."""
-    words = "{}: {}".format(type(error).__name__, error)
+    words = "{}: {}".format(type(error).__name__, TORCH_ADVICE.split(str(error))[0])
     if isinstance(error, AssertionError) and not str(error):
         words = "AssertionError: {}".format(failed_line(error))
     name = type(error).__name__
     if "OutOfMemory" in name or isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
         return "outOfMemory", "outOfMemory", words
-    if DEVICE_LOST.search(words) or (device.name == "cuda" and device.lost()):
+    if device.lost():
         return "crashed", "deviceLost", "The library lost the GPU: its process has to end. " + words
+    if CUDA_FAILED.search(words):
+        return "failed", "cudaError", words
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         return "failed", "libraryExited", "The library tried to end the process. " + words
     if NO_COMPILER.search(words):
