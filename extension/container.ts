@@ -9,6 +9,7 @@ import { addonPaths, findKernelDir } from './node/addonLocator';
 import { HelperClient } from './node/helperClient';
 import { probeScript } from './node/pythonProbe';
 import { staticSystemFacts } from './node/systemFacts';
+import { validateScript } from './node/vllmValidation';
 import { Actions, fitPreset } from './vscode/actions';
 import { guarded, registerCommands } from './vscode/commands';
 import { Deriving } from './vscode/deriving';
@@ -24,6 +25,7 @@ import { Running, type RunPreferences } from './vscode/running';
 import { ServeFile } from './vscode/serveFile';
 import { hasFolder, SettingsReader, type Settings } from './vscode/settings';
 import { StatusBar } from './vscode/statusBar';
+import { Validating } from './vscode/validating';
 import { checkAddon, readCapabilities } from './vscode/workspaceGate';
 
 /** What in-host tests may look at. */
@@ -81,6 +83,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       : { probe: (level) => staticSystemFacts(level, process.env) },
   );
   const environmentProbing = own(new EnvironmentProbing(store, settings, log, probeScript(rootDir)));
+  const validating = own(new Validating(store, log, validateScript(rootDir)));
   own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
   const serveFile = own(new ServeFile(store, settings, log));
@@ -106,6 +109,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     settings,
     probing,
     environmentProbing,
+    validating,
     running,
     modelFile,
     serveFile,

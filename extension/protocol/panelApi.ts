@@ -35,6 +35,9 @@ export const intentSchema = v.variant('type', [
   v.object({ type: v.literal('compareReleases'), from: v.nullable(release), to: v.nullable(release) }),
   v.object({ type: v.literal('selectModel') }),
   v.object({ type: v.literal('copyServeArgs') }),
+  /** Asks the installed vLLM itself about the request on screen. */
+  v.object({ type: v.literal('validateSelection') }),
+  v.object({ type: v.literal('exportBugReport') }),
   v.object({ type: v.literal('exportReport') }),
   v.object({ type: v.literal('openReport') }),
   v.object({ type: v.literal('closeReport') }),

@@ -14,11 +14,12 @@ import { performFix } from './fixing';
 import type { OutputLogger } from './logging';
 import type { ModelFile } from './modelFile';
 import type { Probing } from './probing';
-import { compareReports, exportReport, openReport } from './reportCommands';
+import { compareReports, exportBugReport, exportReport, openReport } from './reportCommands';
 import type { Running } from './running';
 import type { ServeFile } from './serveFile';
 import { offerToWriteFlag } from './serveFileWriter';
 import type { SettingsReader } from './settings';
+import type { Validating } from './validating';
 import { resolveSettingPath } from './workspaceFiles';
 
 /** What the actions work with. */
@@ -28,6 +29,7 @@ export interface ActionPorts {
   readonly settings: SettingsReader;
   readonly probing: Probing;
   readonly environmentProbing: Pick<EnvironmentProbing, 'probe'>;
+  readonly validating: Pick<Validating, 'ask'>;
   readonly running: Running;
   readonly modelFile: ModelFile;
   readonly serveFile: Pick<ServeFile, 'load'>;
@@ -57,6 +59,7 @@ export class Actions {
     'attentionDiagnostics.openReport': (file) => this.#openReport(file),
     'attentionDiagnostics.compareReports': () => compareReports(),
     'attentionDiagnostics.copyServeArgs': () => this.#copyServeArgs(),
+    'attentionDiagnostics.validateSelection': () => this.#validate(),
     'attentionDiagnostics.showLog': () => {
       this.#ports.log.show();
       return Promise.resolve();
@@ -105,6 +108,10 @@ export class Actions {
         return modelFile.choose(undefined);
       case 'copyServeArgs':
         return this.#copyServeArgs();
+      case 'validateSelection':
+        return this.#validate();
+      case 'exportBugReport':
+        return exportBugReport(store, this.#ports.toolVersion);
       case 'exportReport':
         return exportReport(store, this.#ports.toolVersion);
       case 'openReport':
@@ -137,6 +144,11 @@ export class Actions {
     }
     this.#ports.checkAddon();
     await Promise.all([this.#ports.probing.probe(level), this.#ports.environmentProbing.probe()]);
+  }
+
+  async #validate(): Promise<void> {
+    this.#ports.openPanel();
+    await this.#ports.validating.ask(() => this.#ports.environmentProbing.probe());
   }
 
   async #run(): Promise<void> {

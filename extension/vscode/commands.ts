@@ -16,6 +16,7 @@ export const COMMAND_IDS = [
   'attentionDiagnostics.openReport',
   'attentionDiagnostics.compareReports',
   'attentionDiagnostics.copyServeArgs',
+  'attentionDiagnostics.validateSelection',
   'attentionDiagnostics.showLog',
 ] as const;
 

@@ -11,7 +11,7 @@ import { known, type Store } from '../core/state/store';
 import type { Finding, Fix } from '../core/verdict';
 import { allFindings } from '../core/view/viewModels';
 import type { OutputLogger } from './logging';
-import { exportReport } from './reportCommands';
+import { exportBugReport, exportReport } from './reportCommands';
 import type { ServeFile } from './serveFile';
 import { editFile } from './serveFileWriter';
 import { SECTION, type SettingsReader } from './settings';
@@ -71,6 +71,8 @@ const COMMANDS: Readonly<Record<CommandFix, (ports: FixPorts) => Promise<unknown
   },
   'choose-interpreter': async () =>
     vscode.commands.executeCommand('workbench.action.openSettings', `${SECTION}.pythonPath`),
+  'validate-selection': async () => vscode.commands.executeCommand('attentionDiagnostics.validateSelection'),
+  'export-bug-report': ({ store, toolVersion }) => exportBugReport(store, toolVersion),
   'export-report': ({ store, toolVersion }) => exportReport(store, toolVersion),
   'show-log': ({ log }) => Promise.resolve(log.show()),
 };

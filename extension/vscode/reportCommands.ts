@@ -6,6 +6,10 @@ import { compareRows } from '../core/measure/benchStats';
 import { comparisonMarkdown } from '../core/report/comparisonMarkdown';
 import { DiagError } from '../core/errors';
 import { createReport, MAX_REPORT_BYTES, parseReport, printReport, type Report } from '../core/report/report';
+import { bugReportJson, bugReportMarkdown } from '../core/rules/validationReport';
+import { validationKey } from '../core/rules/validation';
+import { CATALOG_CHECKED_ON } from '../core/catalog/releases';
+import { currentRequest } from '../core/state/derive';
 import { known, type Store } from '../core/state/store';
 import { answerInForce } from '../core/view/viewModelsMatrix';
 import { machineFacts, privateWords, readReportFile, writeFileWhole } from '../node/reportFile';
@@ -36,6 +40,37 @@ export async function exportReport(store: Store<AppState>, toolVersion: string):
   void vscode.window
     .showInformationMessage(vscode.l10n.t('The report is in {0}.', path.basename(target.path)), openFile)
     .then((choice) => (choice === openFile ? vscode.commands.executeCommand('vscode.open', target) : undefined));
+}
+
+/** Asks for a place and writes what the installed vLLM and the catalog say, for us; redacted. */
+export async function exportBugReport(store: Store<AppState>, toolVersion: string): Promise<void> {
+  const { state } = store;
+  const validation = known(state.validation);
+  const request = currentRequest(state);
+  if (validation?.kind !== 'answered' || request === null || validation.key !== validationKey(request)) {
+    throw new DiagError('usage', {
+      problem: vscode.l10n.t('There is nothing to report yet. Ask the installed vLLM first.'),
+    });
+  }
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  const suggested = `attention-bug-report-vllm-${validation.answer.vllm}.md`;
+  const target = await vscode.window.showSaveDialog({
+    filters: { Markdown: ['md'], Recording: ['json'] },
+    title: vscode.l10n.t('Export bug report (host, user and paths are replaced by stand-ins)'),
+    ...(folder === undefined ? {} : { defaultUri: vscode.Uri.joinPath(folder, suggested) }),
+  });
+  if (target === undefined) return;
+  const input = {
+    request,
+    answer: validation.answer,
+    toolVersion,
+    checkedOn: CATALOG_CHECKED_ON,
+    privateWords: privateWords(),
+  };
+  const text = target.path.endsWith('.json') ? bugReportJson(input) : bugReportMarkdown(input);
+  if (target.scheme === 'file') await writeFileWhole(target.fsPath, text);
+  else await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(text));
+  await vscode.window.showTextDocument(target);
 }
 
 /** Asks for a report file, or takes the one given, and puts it on screen. Resolves to whether one was opened. */

@@ -20,12 +20,21 @@ export interface FixContext {
 export const SETTING_FIXES = [{ id: 'flag-off', key: 'useSystemFlashAttn', value: false }] as const;
 
 /** Fixes of kind `command`: closed list, so that a finding can never name a command of its own. */
-export const COMMAND_FIXES = ['compare-releases', 'choose-interpreter', 'export-report', 'show-log'] as const;
+export const COMMAND_FIXES = [
+  'compare-releases',
+  'choose-interpreter',
+  'validate-selection',
+  'export-bug-report',
+  'export-report',
+  'show-log',
+] as const;
 export type CommandFix = (typeof COMMAND_FIXES)[number];
 
 const COMMAND_TITLES: Readonly<Record<CommandFix, string>> = {
   'compare-releases': 'Compare with the newest release',
   'choose-interpreter': 'Choose the interpreter …',
+  'validate-selection': 'Ask the installed vLLM',
+  'export-bug-report': 'Export a bug report …',
   'export-report': 'Export a report …',
   'show-log': 'Show log',
 };
@@ -42,6 +51,9 @@ const COMMANDS: Readonly<Record<string, CommandFix>> = {
   'environment-interpreterTooOld': 'choose-interpreter',
   'environment-interpreterTimeout': 'choose-interpreter',
   'environment-catalogDiffers': 'export-report',
+  catalogContradiction: 'export-bug-report',
+  releaseNotInCatalog: 'validate-selection',
+  'validation-failed': 'show-log',
 };
 
 /** Fails because of the flag: turning it off is a fix. */

@@ -9,6 +9,7 @@ import type { RequestForm } from '../measure/requestForm';
 import { IDLE, ready } from '../state/store';
 import { comparedColumn } from '../state/whatIf';
 import { comparedRows, sameOutcome, whyDifferent, type ComparedColumn } from './comparison';
+import type { Validation } from './validation';
 import type { Finding } from '../verdict';
 
 /** `use_system_flash_attn` as asked about; `diff` = off, and what flipping it changes. */
@@ -46,6 +47,8 @@ export interface ExplainQuestion {
   readonly serve: LoadedServeFile | null;
   /** `null` = no interpreter was inspected. */
   readonly environment: EnvironmentFacts | null;
+  /** What the installed vLLM said itself; absent = it was not asked. */
+  readonly validation?: Validation;
   readonly flag: FlagChoice;
 }
 
@@ -123,12 +126,13 @@ export function compareColumns(question: ComparisonQuestion): Compared {
 
 /** Applies the rules. */
 export function explain(question: ExplainQuestion): Explained {
-  const { capability, model, serve, environment, flag } = question;
+  const { capability, model, serve, environment, validation, flag } = question;
   const derived = deriveAnswer({
     form: question.form,
     model: model === null ? IDLE : ready(model),
     serve: serve === null ? IDLE : ready(serve),
     environment: environment === null ? IDLE : ready(environment),
+    ...(validation === undefined ? {} : { validation: ready(validation) }),
     vllmVersion: question.vllmVersion,
     hasFolder: false,
     major: capability[0],
@@ -151,6 +155,7 @@ export function explain(question: ExplainQuestion): Explained {
       model: model?.name ?? null,
       systemFlashAttn: flag,
       evaluation: answer.evaluation,
+      ...(validation === undefined ? {} : { validation }),
       subjects: answer.subjects,
       cells: answer.cells,
       ...(flag === 'diff'

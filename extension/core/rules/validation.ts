@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import type { QueryDtype, SelectorContext, SelectorQuery } from '../catalog/query';
 import { recordedAnswerSchema, replayCase, type RecordedCase, type ReplayDifference } from '../catalog/replay';
 import { resolveRelease, type Release } from '../catalog/releases';
-import type { Evaluation, GroupSelection } from '../evaluation';
+import type { CatalogStamp, Evaluation, GroupSelection } from '../evaluation';
 import type { EvaluateRequest } from '../request';
 import { stronger, type Finding, type Source, type Verdict, type VerdictReason } from '../verdict';
 import { layerFlashAttnArgs } from './evaluate';
@@ -442,6 +442,25 @@ function contradictionFinding(
     range: null,
     fixes: [],
   };
+}
+
+/** The installed release is none that the catalog was checked against, so asking it itself is worth the time. */
+export function newReleaseFindings({ match, requestedVersion, evaluatedAs }: CatalogStamp): readonly Finding[] {
+  if (match !== 'development' && match !== 'newer') return [];
+  const what = match === 'development' ? 'a development build' : 'newer than the catalog';
+  return [
+    {
+      id: 'catalog:age',
+      code: 'releaseNotInCatalog',
+      severity: 'info',
+      title: `vLLM ${requestedVersion} is ${what}`,
+      detail: `What is shown are the rules of ${evaluatedAs}, which may have changed since. Ask the installed vLLM itself for its own answer.`,
+      level: 'inspected',
+      source: null,
+      range: null,
+      fixes: [],
+    },
+  ];
 }
 
 /** A failure of the process in the form of an answer, so that the declared answer is still shown beside it. */

@@ -7,6 +7,7 @@ import type { EnvironmentFacts } from '../environment';
 import type { Evaluation, MatrixCell, MatrixSubject } from '../evaluation';
 import type { JudgedServe } from '../findings/findingsServe';
 import type { FlagNote, FlagRow } from '../rules/flashAttnFlag';
+import type { Validation } from '../rules/validation';
 import type { DeviceFacts, SystemFacts } from '../facts';
 import type { ComparedColumn } from '../rules/comparison';
 import type { MatrixColumn } from '../rules/matrix';
@@ -153,6 +154,8 @@ export interface AppState {
   readonly serve: Async<LoadedServeFile>;
   /** The Python environment, when an interpreter was inspected. */
   readonly environment: Async<EnvironmentFacts>;
+  /** What the installed vLLM said when it was asked itself; counts only for the question it was asked. */
+  readonly validation: Async<Validation>;
   readonly form: RequestForm;
   /** Preset the form was filled from and still equals. */
   readonly presetId: string | null;
@@ -185,6 +188,7 @@ export function initialState(
     model: IDLE,
     serve: IDLE,
     environment: IDLE,
+    validation: IDLE,
     form: preset.cpu,
     presetId: preset.id,
     derived: IDLE,

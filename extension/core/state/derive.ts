@@ -15,6 +15,7 @@ import type { Evaluation, MatrixCell } from '../evaluation';
 import { NOTHING_WRITTEN, placedFindings, withServeFile } from '../findings/findingsServe';
 import { withFixes, type FixContext } from '../findings/fixes';
 import { flagEffect } from '../rules/flashAttnFlag';
+import { newReleaseFindings, withValidation } from '../rules/validation';
 import { bundledSupport } from '../measure/kernelSupport';
 import { columnKinds, declaredMatrix, matrixColumns, type DeclaredMatrix, type MatrixColumn } from '../rules/matrix';
 import {
@@ -28,7 +29,7 @@ import {
 } from '../request';
 import type { RequestForm } from '../measure/requestForm';
 import { modelUnder } from './loadedFiles';
-import { known } from './store';
+import { IDLE, known } from './store';
 
 /** Head sizes and layouts in the matrix at most, so that a snapshot stays small; a run is not limited by it. */
 export const MAX_HEAD_DIMS = 16;
@@ -36,6 +37,8 @@ export const MAX_LAYOUTS = 8;
 
 /** The members of the state that the answer depends on; compare with `shallowEqual`. */
 export type DeriveInputs = Pick<AppState, 'form' | 'model' | 'serve' | 'environment' | 'vllmVersion' | 'hasFolder'> & {
+  /** Absent = the installed vLLM was not asked. */
+  readonly validation?: AppState['validation'];
   readonly major: number | null;
   readonly minor: number | null;
 };
@@ -53,12 +56,13 @@ const DEEPSEEK_MLA: MlaShape = {
 export function deriveInputs(state: AppState): DeriveInputs {
   const shown = onScreen(state);
   const capability = askedCapability(shown);
-  const { model, serve, environment, vllmVersion, hasFolder } = state;
+  const { model, serve, environment, validation, vllmVersion, hasFolder } = state;
   return {
     form: shown.form,
     model,
     serve,
     environment,
+    validation,
     vllmVersion,
     hasFolder,
     major: capability?.[0] ?? null,
@@ -107,6 +111,14 @@ export function requestFor(
   };
 }
 
+/** The question to the rules for what is on screen; `null` when no SM family is asked about. */
+export function currentRequest(state: AppState): EvaluateRequest | null {
+  const inputs = deriveInputs(state);
+  const { major, minor } = inputs;
+  if (major === null || minor === null) return null;
+  return requestFor(inputs, askedVersion(inputs.vllmVersion, known(inputs.environment)), [major, minor]);
+}
+
 /** What fixes of findings depend on. */
 export function fixContext(inputs: Pick<AppState, 'serve'>, vllmVersion: string, flagOn: boolean): FixContext {
   return { serveFile: known(inputs.serve)?.file ?? null, vllmVersion, flagOn };
@@ -122,6 +134,11 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   const written = known(inputs.serve)?.written ?? NOTHING_WRITTEN;
   const request = requestFor(inputs, vllmVersion, capability);
   const effect = flagEffect(request);
+  const isInstalled = environment !== null && installedVllmVersion(environment) === vllmVersion;
+  const aged = (evaluation: Evaluation): Evaluation =>
+    isInstalled
+      ? { ...evaluation, findings: [...newReleaseFindings(evaluation.catalog), ...evaluation.findings] }
+      : evaluation;
   const groups = known(inputs.model)?.facts.layerGroups ?? [];
   const headDims = [...new Set([...modelHeadDims(inputs), ...form.headDims])].slice(0, MAX_HEAD_DIMS);
   const columns = matrixColumns(headDims, groups, form.op === 'mlaDecode');
@@ -154,7 +171,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
   });
   return {
     capability,
-    flagOff: answer(effect.off, false),
+    flagOff: answer(withValidation(aged(effect.off), request, known(inputs.validation ?? IDLE)), false),
     flagOn: answer(effect.on, true),
     flagNotes: effect.notes,
     flagRows: effect.rows,

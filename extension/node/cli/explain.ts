@@ -3,7 +3,8 @@ import path from 'node:path';
 import { stat } from 'node:fs/promises';
 import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../../core/state/appState';
 import { NEWEST_RELEASE } from '../../core/catalog/releases';
-import { askedVersion } from '../../core/state/derive';
+import { askedVersion, requestFor } from '../../core/state/derive';
+import { IDLE, ready } from '../../core/state/store';
 import type { EnvironmentFacts } from '../../core/environment';
 import type { GroupSelection, MatrixCell, MatrixSubject } from '../../core/evaluation';
 import {
@@ -31,6 +32,7 @@ import { readTextFile } from '../reportFile';
 import { withClient } from './client';
 import { familiesText, upgradeText } from './explainCompare';
 import { findingsText, listText } from './explainFindings';
+import { validateSelection, validationText, writeBugReport } from './explainValidate';
 import { deliverReport, EXIT, onlyReport, paint, type CliIo, type Command } from './io';
 import { COMMON_HELP, COMMON_OPTIONS, oneOf, readOptions, usage, wholeNumbers } from './options';
 
@@ -48,6 +50,8 @@ const EXPLAIN_OPTIONS = {
   mla: { type: 'boolean', default: false },
   'system-fa4': { type: 'string' },
   reasons: { type: 'boolean', default: false },
+  validate: { type: 'boolean', default: false },
+  'bug-report': { type: 'string' },
 } as const;
 
 export const explainCommand: Command = {
@@ -55,7 +59,8 @@ export const explainCommand: Command = {
   summary: 'which backend a vLLM release selects per layer group, why not the others, and the declared matrix',
   help: `usage: attn-diag explain [options]
 
-Applies the rules of a vLLM release; imports nothing, and runs nothing but the interpreter that --python names.
+Applies the rules of a vLLM release; imports nothing, and runs nothing but the interpreter that --python names
+(--validate imports the vLLM of that interpreter there).
 What cannot be established is "unknown".
 
   --vllm VERSION       release to ask about (default: the one --python has, else the newest known, ${NEWEST_RELEASE})
@@ -72,10 +77,13 @@ What cannot be established is "unknown".
   --dtype T            bf16 (default) or fp16
   --system-fa4 WHICH   use_system_flash_attn: off (default), on, or diff for what flipping it changes
   --reasons            every reason with the place of its rule
+  --validate           asks the vLLM of --python itself: imports it there (10 to 40 s), starts no engine, loads no model,
+                       opens no network; for this machine's GPU, or for --sm. What it says overrules the catalog
+  --bug-report FILE    with --validate: both answers for us, redacted; .json is a recording for attn-diag replay
 ${COMMON_HELP}
 
 Exit codes: 0 no finding of severity error (what diff says about flipping does not count), 1 there is one or a file
-cannot be read, 2 usage. Side by side: 1 when one of the families has one; with --upgrade-to, when the release upgraded
+cannot be read or the installed vLLM not be asked, 2 usage. Side by side: 1 when one of the families has one; with --upgrade-to, when the release upgraded
 to has one`,
   async run(args, io) {
     const { values } = readOptions(args, EXPLAIN_OPTIONS);
@@ -91,6 +99,8 @@ to has one`,
     if (sideBySide && which === 'diff')
       throw usage('--system-fa4 diff compares on its own: ask one family and release.');
     if (upgradeTo !== null && (asked?.length ?? 0) > 1) throw usage('--upgrade-to takes one SM family.');
+    if (values.validate && sideBySide) throw usage('--validate asks about one SM family and the installed release.');
+    if (values['bug-report'] !== undefined && !values.validate) throw usage('--bug-report needs --validate.');
     const serve = values.config === undefined ? null : await readServe(values.config);
     const model = values.model === undefined ? null : await readModel(values.model, vllmVersion, serve, io.env);
     const modelDims = [...new Set((model?.facts.layerGroups ?? []).map((group) => group.headDim))];
@@ -98,8 +108,8 @@ to has one`,
     const form =
       values['head-dim'] === undefined && modelDims.length > 0 ? { ...asksFor, headDims: modelDims } : asksFor;
     const [first] = asked ?? [];
-    const { capability, from } =
-      first === undefined ? await machineCapability(io) : { capability: first, from: 'asked for' };
+    const { capability, from, stated } =
+      first === undefined ? await machineCapability(io) : { capability: first, from: 'asked for', stated: true };
     if (sideBySide) {
       const versions = upgradeTo === null ? [vllmVersion] : [vllmVersion, upgradeTo];
       const { columns, explanation } = compareColumns({
@@ -118,6 +128,17 @@ to has one`,
       const failed = judged.some(({ evaluation }) => evaluation.findings.some(({ severity }) => severity === 'error'));
       return failed ? EXIT.failed : EXIT.ok;
     }
+    const request = requestFor(
+      {
+        form,
+        model: model === null ? IDLE : ready(model),
+        serve: serve === null ? IDLE : ready(serve),
+        environment: environment === null ? IDLE : ready(environment),
+      },
+      vllmVersion,
+      capability,
+    );
+    const validation = values.validate ? await validateSelection(environment, request, stated, io) : null;
     const { derived, answer, findings, explanation } = explain({
       vllmVersion: setting,
       capability,
@@ -125,12 +146,18 @@ to has one`,
       model,
       serve,
       environment,
+      ...(validation === null ? {} : { validation }),
       flag: which,
     });
     if (!onlyReport(target)) {
       const title = titleText(answer, capability, from, model, which);
       const notes = [...(model?.notes ?? []), ...answer.evaluation.assumptions];
-      io.out(`${explainText(title, answer, findings, notes, derived, which, values.reasons, io)}\n`);
+      const own = validation === null ? '' : validationText(request, validation, io);
+      const text = explainText(title, answer, findings, notes, derived, which, values.reasons, io);
+      io.out(`${[own, text].filter((part) => part !== '').join('\n\n')}\n`);
+    }
+    if (validation !== null && values['bug-report'] !== undefined) {
+      await writeBugReport(values['bug-report'], request, validation, io);
     }
     await deliverReport(io, target, !values['no-redact'], { command: 'explain', facts: null, explanation });
     return findings.some((finding) => finding.severity === 'error') ? EXIT.failed : EXIT.ok;
@@ -223,12 +250,14 @@ async function readModel(
 }
 
 /** The first GPU's capability by NVML alone; without a GPU the default, said as such. */
-async function machineCapability(io: CliIo): Promise<{ capability: readonly [number, number]; from: string }> {
+async function machineCapability(
+  io: CliIo,
+): Promise<{ capability: readonly [number, number]; from: string; stated: boolean }> {
   const facts = await withClient(io, (client) => client.probe('nvml', io.signal));
   const gpu = firstGpu(facts);
   return gpu === null
-    ? { capability: DEFAULT_CAPABILITY, from: 'no GPU here; choose another family with --sm' }
-    : { capability: gpu.capability, from: gpu.name };
+    ? { capability: DEFAULT_CAPABILITY, from: 'no GPU here; choose another family with --sm', stated: true }
+    : { capability: gpu.capability, from: gpu.name, stated: false };
 }
 
 function titleText(
