@@ -14,6 +14,7 @@ class FfpaAdapter(Adapter):
     def load(self):
         require_module("ffpa_attn", "ffpa-attn is not installed in this environment.")
         self.library = importlib.import_module("ffpa_attn")
+        self.meta = getattr(importlib.import_module("ffpa_attn.functional"), "FFPAAttnMeta", None)
 
     def supports(self, problem):
         if problem.pages is not None:
@@ -43,6 +44,11 @@ class FfpaAdapter(Adapter):
 
         return Prepared("ffpa_attn_varlen_func {}".format(name), bind, lambda value: (value, None))
 
+    def _own_kernel(self, q, k, backend):
+        """Refused where ffpa_attn_func() calls torch's own attention instead, which would be measured under FFPA's name."""
+        if hasattr(self.meta, "fallback") and self.meta.from_kwargs(forward_backend=backend).fallback(q, k, None, 0.0):
+            raise Refused("ffpa_attn_func() hands this case to torch's own attention.")
+
     def _fixed_batch(self, problem, arguments, name):
         arguments = dict(arguments, is_causal=problem.masks, scale=problem.scale)
         if problem.masks and problem.max_q != problem.max_kv:
@@ -51,6 +57,7 @@ class FfpaAdapter(Adapter):
         def bind(tensors):
             q = tensors.q.unflatten(0, (problem.batch, problem.max_q)).transpose(1, 2)
             k, v = (t.unflatten(0, (problem.batch, problem.max_kv)).transpose(1, 2) for t in (tensors.k, tensors.v))
+            self._own_kernel(q, k, arguments["forward_backend"])
             return lambda: self.library.ffpa_attn_func(q, k, v, **arguments)
 
         def unpack(value):

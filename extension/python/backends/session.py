@@ -56,8 +56,6 @@ def prepare_environment():
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "attention-backend-diagnostics")
     os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED", "1")
     os.environ.setdefault("FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", os.path.join(cache, "flash-attention-4"))
-    # FFPA hands small shapes to torch otherwise, which would be measured under its name.
-    os.environ.setdefault("FFPA_FORCE_NO_SDPA_FALLBACK", "1")
 
 
 class BadRequest(Exception):
