@@ -120,13 +120,11 @@ export function declaresAttentionField(facts: EnvironmentFacts, field: string): 
 }
 
 /**
- * vLLM uses FlashInfer when the module is there and its kernels are prebuilt (flashinfer-cubin) or can be built (nvcc; from
- * 0.32.0 with ninja too). utils/flashinfer.py, `has_flashinfer`.
+ * FlashInfer builds kernels it has no cubins of with nvcc (from 0.32.0 with ninja too). utils/flashinfer.py,
+ * `has_flashinfer`; the validators do not ask it, they import the module.
  */
-function flashinferAvailable(facts: EnvironmentFacts): boolean {
-  if (!facts.flashinfer) return false;
+function flashinferCompiler(facts: EnvironmentFacts): boolean {
   const version = installedVllmVersion(facts);
-  if (facts.flashinferCubin) return true;
   const needsNinja = version === null || isAtLeast(version, '0.32.0');
   return facts.nvcc !== null && (!needsNinja || facts.ninja !== null);
 }
@@ -141,7 +139,8 @@ export function libraryAvailability(facts: EnvironmentFacts): LibraryAvailabilit
     fa2: vllm?.fa2 ?? null,
     fa3: vllm?.fa3 ?? null,
     fa4: vllm?.fa4Exists ?? null,
-    flashinfer: flashinferAvailable(facts),
+    flashinfer: facts.flashinfer,
+    flashinferCompiler: flashinferCompiler(facts),
     flashinferCubins: facts.flashinferCubin ? true : null,
     flashmla: vllm?.flashmla ?? null,
     tokenspeedMla: facts.tokenspeedMla,

@@ -103,6 +103,8 @@ export interface LibraryAvailability {
   readonly fa4: boolean | null;
   readonly flashinfer: boolean | null;
   readonly flashinferCubins: boolean | null;
+  /** FlashInfer can compile kernels it has no cubins of (nvcc, from 0.32.0 ninja too); absent = not inspected. */
+  readonly flashinferCompiler?: boolean;
   readonly flashmla: boolean | null;
   readonly tokenspeedMla: boolean | null;
   /** pip's `flash-attn-4`: version, or `false` when absent. */

@@ -47,7 +47,9 @@ export function assumeLibraries(release: Release, has: LibraryAvailability): Ass
   }
   if (has.flashinferCubins === false) {
     assumptions.push(
-      'flashinfer-cubin is not installed; the NVIDIA artifactory is taken as unreachable, and nvcc and ninja as present.',
+      has.flashinferCompiler === undefined
+        ? 'flashinfer-cubin is not installed; the NVIDIA artifactory is taken as unreachable, and nvcc and ninja as present.'
+        : 'flashinfer-cubin is not installed; the NVIDIA artifactory is taken as unreachable.',
     );
   }
   return {
@@ -57,7 +59,7 @@ export function assumeLibraries(release: Release, has: LibraryAvailability): Ass
       fa4,
       flashinfer,
       flashinferCubins: has.flashinferCubins ?? true,
-      flashinferCompiler: true,
+      flashinferCompiler: has.flashinferCompiler ?? true,
       flashmla,
       tokenspeedMla,
       b12x: within(release, '0.33.0') ? flashinfer : null,

@@ -203,9 +203,9 @@ function toContext(release: Release, recorded: RecordedCase): SelectorContext {
   const { availability: has, request } = recorded;
   const libraries: Libraries = {
     ...has,
-    flashinferCompiler: false,
-    b12x: within(release, '0.33.0') && has.flashinfer,
-    fa4Importable: has.fa4,
+    flashinferCompiler: has.flashinferCompiler ?? false,
+    b12x: has.b12x ?? (within(release, '0.33.0') && has.flashinfer),
+    fa4Importable: has.fa4Importable ?? has.fa4,
     systemFa4: false,
   };
   return {
