@@ -14,6 +14,7 @@ import { withEnvironment } from '../findings/environmentFindings';
 import type { Evaluation, MatrixCell } from '../evaluation';
 import { NOTHING_WRITTEN, placedFindings, withServeFile } from '../findings/findingsServe';
 import { withFixes, type FixContext } from '../findings/fixes';
+import { withFlagEnvironment } from '../rules/flagEnvironment';
 import { flagEffect } from '../rules/flashAttnFlag';
 import { newReleaseFindings, withValidation } from '../rules/validation';
 import { bundledSupport } from '../measure/kernelSupport';
@@ -173,7 +174,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
     capability,
     flagOff: answer(withValidation(aged(effect.off), request, known(inputs.validation ?? IDLE)), false),
     flagOn: answer(effect.on, true),
-    flagNotes: effect.notes,
+    flagNotes: withFlagEnvironment(effect.notes, environment, vllmVersion),
     flagRows: effect.rows,
     flagFindings: withFixes(
       placedFindings(effect.findings, vllmVersion, written),

@@ -5,8 +5,8 @@ import { withEnvironment } from '../findings/environmentFindings';
 import { eachOnce } from '../findings/findings';
 import { withFixes } from '../findings/fixes';
 import { NOTHING_WRITTEN, serveFindings } from '../findings/findingsServe';
-import type { FlagNote } from '../rules/flashAttnFlag';
-import { formatPageSize, placeText } from '../format';
+import type { FlagNote, FlagRow } from '../rules/flashAttnFlag';
+import { placeText, sentences } from '../format';
 import { PRESETS } from '../measure/presets';
 import type { RequestForm } from '../measure/requestForm';
 import { known } from '../state/store';
@@ -55,8 +55,35 @@ export interface FlagSection {
   /** What the serve file says, and whether it differs; `null` = no serve file. */
   readonly serveFile: string | null;
   readonly differsFromServeFile: boolean;
+  /** What it does, but for what the findings say already. */
   readonly notes: readonly FlagNote[];
+  /** Effects that are among the findings. */
+  readonly notesAmongFindings: number;
+  /** What it does to each kind of layer and FlashAttention generation; empty without an SM family. */
+  readonly rows: readonly FlagRowView[];
 }
+
+/** One kind of layer and one FlashAttention generation. */
+export interface FlagRowView {
+  /** `MLA` or `other`. */
+  readonly layers: string;
+  /** `FA3`. */
+  readonly version: string;
+  /** `fails at the first call`. */
+  readonly outcome: string;
+  readonly answer: Answer;
+  readonly because: string;
+}
+
+/** Outcomes of the flag in words, and as answers to "does it work then?". */
+export const FLAG_OUTCOMES: Readonly<Record<FlagRow['outcome'], { readonly words: string; readonly answer: Answer }>> =
+  {
+    noEffect: { words: 'no effect', answer: 'yes' },
+    usesSystem: { words: 'runs the system library', answer: 'yes' },
+    fails: { words: 'fails', answer: 'no' },
+    wrongResult: { words: 'wrong results', answer: 'no' },
+    unknown: { words: 'unknown', answer: 'unknown' },
+  };
 
 /** A finding as listed. */
 export interface FindingView {
@@ -221,6 +248,9 @@ function reportBanner(state: AppState): ReportBanner | null {
 }
 
 function flagSection(state: AppState): FlagSection {
+  const all = known(state.derived)?.flagNotes ?? [];
+  const listed = new Set(allFindings(state).map((finding) => sentences(finding.title, finding.detail)));
+  const notes = all.filter((note) => !listed.has(note.text));
   const serve = known(state.serve);
   const inFile = serve?.useSystemFlashAttn ?? null;
   const differs = inFile !== null && inFile !== state.flag.value;
@@ -234,7 +264,15 @@ function flagSection(state: AppState): FlagSection {
           ? `${serve.name} does not set it.`
           : `${serve.name} sets it to ${inFile}${differs ? ', which differs from this switch: vLLM follows the file, this switch only asks "what if"' : ''}.`,
     differsFromServeFile: differs,
-    notes: known(state.derived)?.flagNotes ?? [],
+    notes,
+    notesAmongFindings: all.length - notes.length,
+    rows: (known(state.derived)?.flagRows ?? []).map(({ mla, flashAttnVersion, outcome, text }) => ({
+      layers: mla ? 'MLA' : 'other',
+      version: `FA${flashAttnVersion}`,
+      outcome: FLAG_OUTCOMES[outcome].words,
+      answer: FLAG_OUTCOMES[outcome].answer,
+      because: text,
+    })),
   };
 }
 
@@ -281,7 +319,7 @@ function rulesSection(state: AppState): RulesSection {
           selection.error ??
           (selection.blockSize === null
             ? null
-            : `${formatPageSize(selection.blockSize)}${selection.explicit ? ', asked for explicitly' : ''}`),
+            : `block size ${selection.blockSize}${selection.explicit ? ', because it is set' : ''}`),
         reasons: selection.reasons.map(reasonView),
       })),
     ),

@@ -136,10 +136,10 @@ export function answerInForce(state: AppState, derived: DerivedAnswer): RuleAnsw
   return state.flag.value ? derived.flagOn : derived.flagOff;
 }
 
-/** `vllm 0.33.0 v1/…/flash_attn.py · FA-3`. */
+/** `vllm 0.33.0 v1/…/flash_attn.py · rule FA-3`. */
 export function sourceText(source: Source | null): string | null {
   if (source === null) return null;
-  return source.ruleId === undefined ? source.where : `${source.where} · ${source.ruleId}`;
+  return source.ruleId === undefined ? source.where : `${source.where} · rule ${source.ruleId}`;
 }
 
 /** A reason as shown. */

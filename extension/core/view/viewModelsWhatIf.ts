@@ -142,6 +142,13 @@ function familiesSummary(rows: readonly OutcomeRow[], families: number, askedInd
     : `different on ${different} of ${others.length} other SM families`;
 }
 
+/** The reasons inside vLLM's message, which repeats the whole configuration around them. */
+function shortError(error: string): string {
+  const reasons = /Reason: \[(.+)\]/s.exec(error)?.[1];
+  if (reasons !== undefined) return reasons.replaceAll(/^'|'$/g, '').replaceAll("', '", ', ');
+  return error.startsWith('No valid') ? 'every backend is refused' : (error.split('\n')[0] ?? '');
+}
+
 /** What the selected backend's own kernels declare against the layers; `null` = nothing. */
 export function selectionFails({ verdicts }: Evaluation, { backend, layerGroup }: GroupSelection): string | null {
   const works = verdicts.find(
@@ -158,7 +165,10 @@ function outcomeView(evaluation: Evaluation, selection: GroupSelection | null, d
   return {
     answer: selection.answer,
     text: selectionText(selection, 'none'),
-    detail: selection.error ?? unknown ?? (selection.blockSize === null ? '' : `block ${selection.blockSize}`),
+    detail:
+      (selection.error === null ? null : shortError(selection.error)) ??
+      unknown ??
+      (selection.blockSize === null ? '' : `block ${selection.blockSize}`),
     fails: selectionFails(evaluation, selection),
     differs,
   };

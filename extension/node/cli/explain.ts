@@ -26,6 +26,7 @@ import type { RequestForm } from '../../core/measure/requestForm';
 import { SERVE_FILE_LIMIT_BYTES } from '../../core/serve/serveConfig';
 import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
 import type { Answer, Finding } from '../../core/verdict';
+import { FLAG_OUTCOMES } from '../../core/view/viewModels';
 import { findCachedModel } from '../modelFiles';
 import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { readTextFile } from '../reportFile';
@@ -429,7 +430,12 @@ function flagText(derived: DerivedAnswer, io: CliIo): string {
         );
   const rows = textTable(
     [{ title: 'layers' }, { title: 'FA' }, { title: 'with the flag' }, { title: 'because' }],
-    derived.flagRows.map((row) => [row.mla ? 'MLA' : 'other', String(row.flashAttnVersion), row.outcome, row.text]),
+    derived.flagRows.map((row) => [
+      row.mla ? 'MLA' : 'other',
+      String(row.flashAttnVersion),
+      FLAG_OUTCOMES[row.outcome].words,
+      row.text,
+    ]),
     io.columns,
   );
   return [

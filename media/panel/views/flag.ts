@@ -1,8 +1,9 @@
 /** The `use_system_flash_attn` switch and what it changes. */
 import { html, nothing } from 'lit-html';
 import type { FlagNote } from '../../../extension/core/rules/flashAttnFlag';
+import type { FlagRowView } from '../../../extension/core/view/viewModels';
 import type { MatrixSection } from '../../../extension/core/view/viewModelsMatrix';
-import { answerText, disclosure, notice, type View, type ViewContext } from '../view';
+import { answerGlyph, answerText, disclosure, notice, type View, type ViewContext } from '../view';
 
 /** The flag section. */
 export function flagView(context: ViewContext): View {
@@ -10,7 +11,7 @@ export function flagView(context: ViewContext): View {
   const changes = groupedChanges(matrix);
   return html`<section aria-labelledby="flag-title">
     <h2 id="flag-title">System FlashAttention</h2>
-    <div class="row">
+    <div class="row middle">
       <button
         type="button"
         role="switch"
@@ -33,6 +34,14 @@ export function flagView(context: ViewContext): View {
     }
     ${flag.on ? flag.notes.map((note) => notice(note.severity, noteText(note))) : nothing}
     ${
+      flag.notesAmongFindings === 0
+        ? nothing
+        : html`<p class="quiet">
+            ${flag.notesAmongFindings === 1 ? 'One effect is' : `${flag.notesAmongFindings} effects are`} among the
+            findings above.
+          </p>`
+    }
+    ${
       flag.on || flag.notes.length === 0
         ? nothing
         : disclosure(
@@ -42,6 +51,16 @@ export function flagView(context: ViewContext): View {
             html`<ul class="reasons">
               ${flag.notes.map((note) => html`<li>${noteText(note)}</li>`)}
             </ul>`,
+          )
+    }
+    ${
+      flag.rows.length === 0
+        ? nothing
+        : disclosure(
+            context,
+            'flagRows',
+            'What it does by kind of layer and FlashAttention version',
+            rowsTable(flag.rows),
           )
     }
     ${
@@ -57,6 +76,32 @@ export function flagView(context: ViewContext): View {
             )
     }
   </section>`;
+}
+
+function rowsTable(rows: readonly FlagRowView[]): View {
+  return html`<div class="scroller" tabindex="0" role="region" aria-label="The flag by kind of layer">
+    <table class="data">
+      <thead>
+        <tr>
+          <th scope="col">Layers</th>
+          <th scope="col">Version</th>
+          <th scope="col">With the flag on</th>
+          <th scope="col">Because</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              <th scope="row">${row.layers}</th>
+              <td>${row.version}</td>
+              <td class="answer">${answerGlyph(row.answer)} ${row.outcome}</td>
+              <td>${row.because}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
 }
 
 function noteText(note: FlagNote): View {

@@ -94,7 +94,7 @@ function grid(context: ViewContext, layout: number): View {
       <thead>
         <tr role="row">
           <th scope="col" role="columnheader">Backend</th>
-          <th scope="col" role="columnheader"><span class="visually-hidden">Question</span></th>
+          <th scope="col" role="columnheader" class="axis"><span class="visually-hidden">Question; </span>head size</th>
           ${matrix.headDims.map((headDim) => html`<th scope="col" role="columnheader" class="dim">${headDim}</th>`)}
         </tr>
       </thead>

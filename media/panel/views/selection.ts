@@ -29,9 +29,9 @@ export function selectionView(context: ViewContext): View {
                   ${disclosure(
                     context,
                     `selection:${selection.layerGroup}`,
-                    html`<span class="group">${selection.layerGroup}</span> ${answerGlyph(selection.answer)}
-                      <b>${selection.text}</b>${
-                        selection.detail === null ? nothing : html` <span class="quiet">${selection.detail}</span>`
+                    html`${answerGlyph(selection.answer)} <b>${selection.text}</b> for
+                      ${selection.layerGroup}${
+                        selection.detail === null ? nothing : html`<span class="quiet">, ${selection.detail}</span>`
                       }`,
                     reasonList(selection.reasons),
                   )}
@@ -45,7 +45,7 @@ export function selectionView(context: ViewContext): View {
         : disclosure(
             context,
             'assumptions',
-            `${rules.assumptions.length} assumption${rules.assumptions.length === 1 ? '' : 's'}, because the environment was not inspected`,
+            `${rules.assumptions.length} assumption${rules.assumptions.length === 1 ? '' : 's'} behind this answer`,
             html`<ul>
               ${rules.assumptions.map((assumption) => html`<li>${assumption}</li>`)}
             </ul>`,

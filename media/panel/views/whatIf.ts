@@ -14,8 +14,8 @@ export const UPGRADE_DISCLOSURE = 'whatIf:upgrade';
 
 /** The what-if section. */
 export function whatIfView(context: ViewContext): View {
-  const { whatIf, report } = context.model;
-  if (whatIf.columns.length === 0 || report !== null) return nothing;
+  const { whatIf } = context.model;
+  if (whatIf.columns.length === 0) return nothing;
   return html`<section aria-labelledby="what-if-title">
     <h2 id="what-if-title">What if</h2>
     ${disclosure(
@@ -44,8 +44,10 @@ function familiesTable({ model }: ViewContext): View {
   return html`<div class="scroller" tabindex="0" role="region" aria-label="Selected backend on each SM family">
     <table class="data outcomes">
       <caption>
-        What ${release} selects on each SM
-        family${asked === undefined ? '' : html`; <span class="delta">≠</span> marks what differs from ${asked}`}
+        <span class="words"
+          >What ${release} selects on each SM
+          family${asked === undefined ? '' : html`; <span class="delta">≠</span> marks what differs from ${asked}`}</span
+        >
       </caption>
       <thead>
         <tr>
@@ -110,7 +112,7 @@ function upgradeTable({ from, to, family, rows }: UpgradeView): View {
   return html`<div class="scroller" tabindex="0" role="region" aria-label="Selected backend under both releases">
     <table class="data outcomes">
       <caption>
-        What each release selects ${family}
+        <span class="words">What each release selects ${family}</span>
       </caption>
       <thead>
         <tr>

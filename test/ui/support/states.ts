@@ -1,8 +1,10 @@
 /** States that the panel must show well, built from real parts: the rules answer for them, nothing of the matrix is made up here. */
+import gemma4 from '../../fixtures/models/gemma-4-31b.json' with { type: 'json' };
 import { initialState, openedReport, type AppState } from '../../../extension/core/state/appState';
 import type { AttentionCase, CaseResult, ResultRow } from '../../../extension/core/attentionCase';
 import { expandForm } from '../../../extension/core/measure/caseGrid';
 import { deriveAnswer } from '../../../extension/core/state/derive';
+import { loadModel, loadServeFile } from '../../../extension/core/state/loadedFiles';
 import { whatIfAnswer, whatIfInputs } from '../../../extension/core/state/whatIf';
 import { emptyResult } from '../../../extension/core/measure/emptyResult';
 import type { DeviceFacts, SystemFacts } from '../../../extension/core/facts';
@@ -146,6 +148,32 @@ export function hopperState(): AppState {
   return evaluated({ ...freshState(), facts: ready(factsOf([H200, CPU])), form: WIDE_FORM, presetId: null });
 }
 
+/** A serve file with something wrong for every kind of fix, and a model whose layers are long to name. */
+export function fixableState(): AppState {
+  const text = [
+    '# ours',
+    'attention-config:',
+    '  backend: FLASH_ATTN # fast',
+    '  flash_attn_version: "4"',
+    '  use_system_flash_attn: true',
+    'block-size: 64',
+    '',
+  ].join('\n');
+  return evaluated({
+    ...hopperState(),
+    vllmVersion: { value: '0.24.0', setIn: 'workspace' },
+    flag: { value: true, setIn: 'workspace' },
+    model: ready(
+      loadModel('/models/gemma-4-31b/config.json', JSON.stringify(gemma4), {
+        vllmVersion: '0.24.0',
+        tensorParallelSize: 1,
+        mlaDisabled: false,
+      }),
+    ),
+    serve: ready(loadServeFile('/work/serve.yaml', text)),
+  });
+}
+
 /** A machine without a GPU. */
 export function noGpuState(): AppState {
   return evaluated({ ...freshState(), facts: ready(factsOf([CPU])) });
@@ -243,6 +271,7 @@ export const STATES: Readonly<Record<string, () => AppState>> = {
   noGpu: noGpuState,
   noGpuWhatIf: () => evaluated({ ...noGpuState(), whatIfCapability: [9, 0], form: WIDE_FORM, presetId: null }),
   hopper: hopperState,
+  fixable: fixableState,
   flagOn: () => ({ ...hopperState(), flag: { value: true, setIn: 'workspace' } }),
   measured: measuredState,
   running: () => ({
