@@ -6,6 +6,7 @@ import { known, Store } from './core/state/store';
 import type { PanelModel } from './core/view/viewModels';
 import type { StatusBarModel } from './core/view/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
+import { benchScript } from './node/backendRunner';
 import { HelperClient } from './node/helperClient';
 import { probeScript } from './node/pythonProbe';
 import { staticSystemFacts } from './node/systemFacts';
@@ -102,6 +103,8 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     preferences,
     probe: () => probing.probe('driver'),
     acceptFacts: (facts) => probing.accept(facts),
+    interpreter: () => environmentProbing.findInterpreter(),
+    benchScript: benchScript(rootDir),
   });
   const actions = new Actions({
     store,

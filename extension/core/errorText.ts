@@ -162,6 +162,10 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
     what: `The Python interpreter ${path} is version ${version}; the environment check needs 3.8 or newer.`,
     next: 'Set attentionDiagnostics.pythonPath to the Python of the environment that has vLLM.',
   }),
+  interpreterUnknown: () => ({
+    what: 'No Python interpreter is known here, so there are no installed libraries to measure.',
+    next: 'Set attentionDiagnostics.pythonPath, choose an interpreter in the Python extension, or open a folder with a .venv.',
+  }),
   interpreterTimeout: ({ path, deadlineMs }) => ({
     what: `The Python interpreter ${path} did not answer within ${deadlineMs / 1000} s and was stopped.`,
     next: 'Run it once by hand; a slow network file system or start-up code of the environment may be the cause.',

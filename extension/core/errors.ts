@@ -78,6 +78,8 @@ export interface DiagErrorData {
   interpreterUnusable: { path: string; problem: string };
   /** Older than 3.8. */
   interpreterTooOld: { path: string; version: string };
+  /** Nothing says which Python interpreter to use. */
+  interpreterUnknown: Record<never, never>;
   /** It did not finish in time and was killed with everything it started. */
   interpreterTimeout: { path: string; deadlineMs: number };
 
@@ -123,6 +125,7 @@ const CODES: { readonly [C in DiagErrorCode]: { readonly retryable: boolean } } 
   modelConfigInvalid: { retryable: false },
   interpreterUnusable: { retryable: false },
   interpreterTooOld: { retryable: false },
+  interpreterUnknown: { retryable: false },
   interpreterTimeout: { retryable: true },
   internal: { retryable: false },
 };

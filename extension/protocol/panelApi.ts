@@ -26,6 +26,8 @@ export const intentSchema = v.variant('type', [
   v.object({ type: v.literal('setRequest'), request: requestFormSchema }),
   v.object({ type: v.literal('applyPreset'), presetId: id }),
   v.object({ type: v.literal('run') }),
+  /** The same cases through installed libraries too: all of them, or both FlashAttention 4. */
+  v.object({ type: v.literal('measureBackends'), which: v.picklist(['all', 'flashAttn4']) }),
   /** The answer "run all the same" to the busy-GPU question; `cancelRun` is the other one. */
   v.object({ type: v.literal('confirmRun') }),
   v.object({ type: v.literal('cancelRun') }),

@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import { currentDevice, isRunning, type AppState } from '../core/state/appState';
 import { DiagError } from '../core/errors';
+import { BACKEND_ENGINES, FLAG_ENGINES } from '../core/measure/engines';
 import { findPreset } from '../core/measure/presets';
 import { serveArgs } from '../core/serve/serveArgs';
 import { known, type Store } from '../core/state/store';
@@ -52,6 +53,7 @@ export class Actions {
     'attentionDiagnostics.openPanel': () => this.#openPanel(),
     'attentionDiagnostics.toggleSystemFlashAttn': () => this.#setFlag(!this.#state.flag.value, true),
     'attentionDiagnostics.runKernels': () => this.#run(),
+    'attentionDiagnostics.measureBackends': () => this.#measureBackends('all'),
     'attentionDiagnostics.cancelRun': () => this.#cancel(),
     'attentionDiagnostics.selectModel': (file) => this.#ports.modelFile.choose(file),
     'attentionDiagnostics.selectDevice': () => this.#chooseDevice(),
@@ -92,6 +94,8 @@ export class Actions {
         return this.#applyPreset(intent.presetId);
       case 'run':
         return this.#run();
+      case 'measureBackends':
+        return this.#measureBackends(intent.which);
       case 'confirmRun':
         running.confirm();
         return;
@@ -155,6 +159,12 @@ export class Actions {
     this.#ports.checkAddon();
     this.#ports.openPanel();
     await this.#ports.running.start();
+  }
+
+  async #measureBackends(which: 'all' | 'flashAttn4'): Promise<void> {
+    this.#ports.checkAddon();
+    this.#ports.openPanel();
+    await this.#ports.running.startWithLibraries(which === 'all' ? BACKEND_ENGINES : FLAG_ENGINES);
   }
 
   #cancel(): Promise<void> {

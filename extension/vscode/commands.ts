@@ -9,6 +9,7 @@ export const COMMAND_IDS = [
   'attentionDiagnostics.openPanel',
   'attentionDiagnostics.toggleSystemFlashAttn',
   'attentionDiagnostics.runKernels',
+  'attentionDiagnostics.measureBackends',
   'attentionDiagnostics.cancelRun',
   'attentionDiagnostics.selectModel',
   'attentionDiagnostics.selectDevice',

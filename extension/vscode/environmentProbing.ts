@@ -42,7 +42,7 @@ export class EnvironmentProbing implements vscode.Disposable {
     this.#running = run;
     this.#store.update((state) => ({ ...state, environment: loading(state.environment) }));
     try {
-      const interpreter = await this.#findInterpreter();
+      const interpreter = await this.findInterpreter();
       const facts =
         interpreter === null
           ? null
@@ -73,7 +73,7 @@ export class EnvironmentProbing implements vscode.Disposable {
   }
 
   /** The setting, else the Python extension's choice, else the first folder's own environment; `null` without any. */
-  async #findInterpreter(): Promise<string | null> {
+  async findInterpreter(): Promise<string | null> {
     const written = this.#settings.current.pythonPath.value;
     if (written !== '') return written;
     const folder = vscode.workspace.workspaceFolders?.[0]?.uri;

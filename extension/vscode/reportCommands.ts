@@ -122,6 +122,7 @@ function liveReport(state: AppState, toolVersion: string): Report {
     facts: known(state.facts),
     ceilings: Object.entries(state.ceilings).map(([deviceId, ceilings]) => ({ deviceId, ceilings })),
     rows: state.rows,
+    libraries: state.libraries,
     explanation: derived === null ? null : answerInForce(state, derived).evaluation,
     privateWords: privateWords(),
   });

@@ -1,4 +1,4 @@
-/** Runs of the bundled kernels: one at a time, from the request on screen to rows in the store. */
+/** Runs of the bundled kernels, and of installed libraries beside them: one at a time, from the request on screen to rows in the store. */
 import {
   addRow,
   currentDevice,
@@ -10,12 +10,15 @@ import {
 import { expandForm } from '../core/measure/caseGrid';
 import type { AttentionCase, Ceilings, ResultRow } from '../core/attentionCase';
 import { DiagError } from '../core/errors';
-import type { SystemFacts } from '../core/facts';
+import type { DeviceFacts, SystemFacts } from '../core/facts';
+import type { CancelSignal } from '../core/async';
+import type { BackendEngine } from '../core/measure/engines';
 import type { Logger } from '../core/logger';
 import type { Store } from '../core/state/store';
 import { runBlocked } from '../core/view/viewModelsRun';
 import type { HelperClient } from '../node/helperClient';
-import { runKernels } from '../node/runSession';
+import { runBackends } from '../node/backendRunner';
+import { runKernels, type RunSessionOptions } from '../node/runSession';
 import { DEFAULT_RUN_OPTIONS, type RunOptions, type RunProgress } from '../protocol/helperApi';
 import { failureOf } from './probing';
 
@@ -30,6 +33,10 @@ export interface RunningPorts {
   readonly preferences: () => RunPreferences;
   readonly probe: () => Promise<void>;
   readonly acceptFacts: (facts: SystemFacts) => void;
+  /** The interpreter whose libraries are measured; `null` = none is known. */
+  readonly interpreter: () => Promise<string | null>;
+  /** bench_backends.py */
+  readonly benchScript: string;
 }
 
 /** A run on the surfaces, from its first phase to its end. */
@@ -56,6 +63,60 @@ export class Running {
    * in the store. Throws `usage` when a run cannot start.
    */
   async start(): Promise<void> {
+    const device = await this.#deviceToRunOn();
+    const abort = new AbortController();
+    const cases = expandForm(this.#ports.store.state.form);
+    const { end, ...listeners } = this.show(device.id, cases, abort);
+    try {
+      const { ended } = await runKernels({ ...this.#session(device.id, cases, abort.signal), ...listeners });
+      end(ended, null);
+    } catch (error) {
+      end('cancelled', DiagError.from(error));
+    }
+  }
+
+  /**
+   * The same with these libraries beside the bundled kernels. Throws `usage`, or `interpreterUnknown`, when a run cannot
+   * start.
+   */
+  async startWithLibraries(engines: readonly BackendEngine[]): Promise<void> {
+    const { store, benchScript: scriptPath } = this.#ports;
+    const device = await this.#deviceToRunOn();
+    const interpreter = await this.#ports.interpreter();
+    if (interpreter === null) throw new DiagError('interpreterUnknown', {});
+    const abort = new AbortController();
+    const cases = expandForm(store.state.form);
+    const { end, onRow, onCeilings } = this.show(device.id, cases, abort);
+    const total = (present: number): number => cases.length * (1 + present);
+    this.#progress((run) => ({ ...run, libraries: { engine: null, total: total(engines.length) } }));
+    try {
+      const { ended } = await runBackends({
+        ...this.#session(device.id, cases, abort.signal),
+        onRow,
+        onCeilings,
+        signal: abort.signal,
+        plan: { interpreter, scriptPath, env: process.env, engines, rounds: 1 },
+        onLibraries: (libraries) => {
+          store.patch({ libraries });
+          const present = libraries.filter((library) => library.available).length;
+          this.#progress((run) => ({ ...run, libraries: { engine: null, total: total(present) } }));
+        },
+        onProgress: ({ engine, caseIndex, phase }) =>
+          this.#progress((run) => ({
+            ...run,
+            caseIndex,
+            phase,
+            libraries: { engine, total: run.libraries?.total ?? total(engines.length) },
+          })),
+      });
+      end(ended, null);
+    } catch (error) {
+      end('cancelled', DiagError.from(error));
+    }
+  }
+
+  /** The selected device, freshly looked at. Throws `usage` when no run can start. */
+  async #deviceToRunOn(): Promise<DeviceFacts> {
     const { store } = this.#ports;
     this.#refuseSecond();
     if (store.state.facts.status !== 'ready' || store.state.facts.stale) await this.#ports.probe();
@@ -63,23 +124,22 @@ export class Running {
     if (block !== null) throw new DiagError('usage', { problem: block.sentence });
     const device = currentDevice(store.state);
     if (device === null) throw new DiagError('deviceNotFound', { asked: 'any', present: [] });
-    const cases = expandForm(store.state.form);
-    const abort = new AbortController();
-    const { end, ...listeners } = this.show(device.id, cases, abort);
-    try {
-      const { ended } = await runKernels({
-        ...listeners,
-        client: this.#ports.client(),
-        params: { deviceId: device.id, cases, options: { ...DEFAULT_RUN_OPTIONS, ...this.#ports.preferences() } },
-        logger: this.#ports.log,
-        signal: abort.signal,
-        onFacts: this.#ports.acceptFacts,
-        confirmBusy: ({ summary }) => this.#askBusy(device.id, summary),
-      });
-      end(ended, null);
-    } catch (error) {
-      end('cancelled', DiagError.from(error));
-    }
+    return device;
+  }
+
+  #session(
+    deviceId: string,
+    cases: readonly AttentionCase[],
+    signal: CancelSignal,
+  ): Omit<RunSessionOptions, 'onRow' | 'onPhase'> {
+    return {
+      client: this.#ports.client(),
+      params: { deviceId, cases: [...cases], options: { ...DEFAULT_RUN_OPTIONS, ...this.#ports.preferences() } },
+      logger: this.#ports.log,
+      signal,
+      onFacts: this.#ports.acceptFacts,
+      confirmBusy: ({ summary }) => this.#askBusy(deviceId, summary),
+    };
   }
 
   /**

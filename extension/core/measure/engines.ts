@@ -24,6 +24,9 @@ export const BACKEND_ENGINES = [
 ] as const;
 export type BackendEngine = (typeof BACKEND_ENGINES)[number];
 
+/** What `use_system_flash_attn` exchanges: the library from pip, and vLLM's own copy. */
+export const FLAG_ENGINES = ['fa4.system', 'fa4.vllm'] as const satisfies readonly BackendEngine[];
+
 /** Engine id of the kernels that come with the extension. */
 export const BUNDLED_ENGINE = 'bundled';
 

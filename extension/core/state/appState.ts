@@ -12,7 +12,7 @@ import type { DeviceFacts, SystemFacts } from '../facts';
 import type { ComparedColumn } from '../rules/comparison';
 import type { MatrixColumn } from '../rules/matrix';
 import { findPreset } from '../measure/presets';
-import type { Report } from '../report/report';
+import type { LibraryState, Report } from '../report/report';
 import type { ModelShapeOptions } from '../model/modelShape';
 import type { ModelFacts, ServeSettings } from '../request';
 import type { RequestForm } from '../measure/requestForm';
@@ -82,8 +82,8 @@ export interface WhatIfAnswer {
   readonly upgrade: { readonly from: ComparedColumn; readonly to: ComparedColumn } | null;
 }
 
-/** Steps of one case; the names of the helper's progress messages. */
-export type RunPhase = 'context' | 'ceilings' | 'jit' | 'allocate' | 'check' | 'warmup' | 'time';
+/** Steps of one case; the names of the progress messages of the helper and of the runner of libraries. */
+export type RunPhase = 'context' | 'ceilings' | 'import' | 'jit' | 'allocate' | 'check' | 'warmup' | 'time';
 
 /** How many cases ended how. */
 export type StatusCounts = Readonly<Partial<Record<ResultStatus, number>>>;
@@ -96,6 +96,13 @@ export interface RunProgressState {
   readonly counts: StatusCounts;
   readonly caseIndex: number | null;
   readonly phase: RunPhase | null;
+  /** Installed libraries run too. */
+  readonly libraries?: {
+    /** At work now; `null` = several at once. */
+    readonly engine: string | null;
+    /** Rows to come: cases × engines that are there. */
+    readonly total: number;
+  };
 }
 
 /** The life of a run, from the button to the last row. */
@@ -165,6 +172,8 @@ export interface AppState {
   readonly run: RunState;
   /** Newest run last; a repeated case replaces its older row. */
   readonly rows: readonly ResultRow[];
+  /** Installed libraries, as the last run that asked for them found them. */
+  readonly libraries: readonly LibraryState[];
   /** Ceilings measured here, by device id. */
   readonly ceilings: Readonly<Record<string, Ceilings>>;
   readonly report: OpenedReport | null;
@@ -195,6 +204,7 @@ export function initialState(
     whatIf: null,
     run: { kind: 'idle' },
     rows: [],
+    libraries: [],
     ceilings: {},
     report: null,
     ...environment,
@@ -235,6 +245,7 @@ export function onScreen(state: AppState): AppState {
     selectedDeviceId: report.rows[0]?.deviceId ?? null,
     form: state.report.form ?? state.form,
     rows: report.rows,
+    libraries: report.libraries ?? [],
     ceilings: Object.fromEntries(report.ceilings.map(({ deviceId, ceilings }) => [deviceId, ceilings])),
   };
 }

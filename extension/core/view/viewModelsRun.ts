@@ -9,6 +9,9 @@ import {
 } from '../state/appState';
 import type { Ceilings, ResultRow, ResultStatus } from '../attentionCase';
 import { expandForm } from '../measure/caseGrid';
+import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
+import { besideEachOther } from '../measure/rounds';
+import { sideBySide } from '../measure/sideBySide';
 import type { DeviceFacts } from '../facts';
 import {
   formatBytes,
@@ -28,7 +31,9 @@ export interface RunSection {
   readonly caseCount: number;
   /** `Run 6 cases on NVIDIA H200`. */
   readonly buttonLabel: string;
-  /** Why the button is disabled; `null` = it is not. */
+  /** `Run 6 cases through installed libraries too`. */
+  readonly librariesLabel: string;
+  /** Why the buttons are disabled; `null` = they are not. */
   readonly blocked: string | null;
   /** Offers the trust editor beside `blocked`. */
   readonly offerTrust: boolean;
@@ -58,6 +63,10 @@ export interface BusyView {
 /** One row of the results table; every text is ready to print, figures that were not established are `–`. */
 export interface ResultRowView {
   readonly engine: string;
+  /** Who ran it, when not only the bundled kernels did; `null` = nobody asks. */
+  readonly engineLabel: string | null;
+  /** The row above is of the same case. */
+  readonly sameCase: boolean;
   readonly title: string;
   readonly shape: string;
   readonly status: ResultStatus;
@@ -75,14 +84,46 @@ export interface ResultRowView {
   /** `floor 2.29e-3`, `256 rows checked`. */
   readonly errorDetail: readonly string[];
   readonly hostTime: string;
+  /** Time of the first call, with what it compiled; `null` = not stated. */
+  readonly firstCall: string | null;
   readonly clock: string;
   readonly contended: boolean;
   readonly onCpu: boolean;
 }
 
+/** An installed library as it was found. */
+export interface LibraryView {
+  readonly label: string;
+  readonly available: boolean;
+  /** Version, or why it cannot be called. */
+  readonly text: string;
+}
+
+/** What `use_system_flash_attn` exchanges, on one case. */
+export interface FlagPairView {
+  readonly title: string;
+  readonly system: PairSideView;
+  readonly vendored: PairSideView;
+  /** Time of vLLM's FA4 ÷ time of the system library, `×1.04`. */
+  readonly ratio: string;
+}
+
+export interface PairSideView {
+  readonly answer: 'yes' | 'no' | 'unknown';
+  /** `ok`, or how it ended with its words. */
+  readonly outcome: string;
+  readonly time: string;
+  readonly rate: string;
+  readonly host: string;
+}
+
 /** The results table. */
 export interface ResultsSection {
+  /** Rows of a case stand together. */
   readonly rows: readonly ResultRowView[];
+  readonly libraries: readonly LibraryView[];
+  /** Empty unless both FlashAttention 4 were measured. */
+  readonly flagPairs: readonly FlagPairView[];
   readonly hidden: number;
   /** Denominators of the percentages. */
   readonly ceilings: readonly LabelledValue[];
@@ -102,7 +143,8 @@ const NOTHING_MEASURED =
 const PHASE_WORDS: Record<RunPhase, string> = {
   context: 'opening the device',
   ceilings: "measuring this device's ceilings",
-  jit: 'the driver is compiling',
+  import: 'importing',
+  jit: 'compiling',
   allocate: 'allocating',
   check: 'checking against the reference',
   warmup: 'warming up',
@@ -130,6 +172,7 @@ export function runSection(state: AppState): RunSection {
     kind: run.kind,
     caseCount: cases.length,
     buttonLabel: `Run ${plural(cases.length, 'case')} on ${device === null ? 'this machine' : device.kind === 'cpu' ? 'the CPU reference device' : device.name}`,
+    librariesLabel: `Run ${plural(cases.length, 'case')} through installed libraries too`,
     blocked: block?.sentence ?? null,
     offerTrust: block?.trust ?? false,
     notice:
@@ -140,7 +183,7 @@ export function runSection(state: AppState): RunSection {
       run.kind === 'running' || run.kind === 'cancelling'
         ? {
             done: finishedCases(run.counts),
-            total: run.cases.length,
+            total: run.libraries?.total ?? run.cases.length,
             text: progressText(run),
             cancelling: run.kind === 'cancelling',
           }
@@ -180,10 +223,23 @@ export function resultsSection(state: AppState): ResultsSection {
   const device = currentDevice(state);
   const ceilings = device === null ? null : (state.ceilings[device.id] ?? null);
   const isCpu = (row: ResultRow): boolean => cpuIds.has(row.deviceId) || row.result.kernel?.target === 'cpu';
-  const shown = rows.slice(-MAX_RESULT_ROWS);
+  const shown = besideEachOther(rows.slice(-MAX_RESULT_ROWS));
+  const onlyBundled = shown.every((row) => row.engine === BUNDLED_ENGINE);
   const fastest = { tflops: largest(shown, 'tflops'), tbps: largest(shown, 'tbps') };
   return {
-    rows: shown.map((row) => resultRowView(row, isCpu(row), fastest)),
+    rows: shown.map((row, index) => ({
+      ...resultRowView(row, isCpu(row), fastest),
+      engineLabel: onlyBundled ? null : engineLabel(row.engine),
+      sameCase: isSameCase(row, shown[index - 1]),
+    })),
+    libraries: state.libraries.map(({ engine, available, version, torch, reason }) => ({
+      label: engineLabel(engine),
+      available,
+      text: available
+        ? `${version ?? 'version not stated'}${torch === null ? '' : `, torch ${torch}`}`
+        : (reason?.text ?? 'It cannot be called; no reason was given.'),
+    })),
+    flagPairs: flagPairs(rows),
     hidden: rows.length - shown.length,
     ceilings: ceilings === null ? [] : ceilingLines(ceilings),
     anyCpu: shown.some(isCpu),
@@ -196,7 +252,7 @@ function resultRowView(
   row: ResultRow,
   onCpu: boolean,
   fastest: { readonly tflops: number; readonly tbps: number },
-): ResultRowView {
+): Omit<ResultRowView, 'engineLabel' | 'sameCase'> {
   const { result } = row;
   const attentionCase = row.case;
   const bandwidthCounts = attentionCase.op === 'decode';
@@ -246,9 +302,57 @@ function resultRowView(
             `${plural(result.checkedRows, 'row')} checked`,
           ],
     hostTime: result.hostUs === null ? formatMs(null) : formatMs(result.hostUs / 1000),
+    firstCall: result.jitMs === null ? null : formatMs(result.jitMs),
     clock: result.smClockMHz === null ? formatMs(null) : `${Math.round(result.smClockMHz)} MHz`,
     contended: result.contended,
     onCpu,
+  };
+}
+
+function isSameCase(row: ResultRow, above: ResultRow | undefined): boolean {
+  return (
+    above !== undefined &&
+    above.deviceId === row.deviceId &&
+    above.case.headDim === row.case.headDim &&
+    above.case.pageSize === row.case.pageSize &&
+    JSON.stringify(above.case) === JSON.stringify(row.case)
+  );
+}
+
+/** Both FlashAttention 4 beside each other; nothing unless both have rows. */
+function flagPairs(rows: readonly ResultRow[]): readonly FlagPairView[] {
+  const [system, vendored] = FLAG_ENGINES;
+  const pairs = sideBySide(rows, system, vendored);
+  if (!pairs.some(({ first }) => first !== null) || !pairs.some(({ second }) => second !== null)) return [];
+  return pairs.slice(0, MAX_RESULT_ROWS).map((pair) => ({
+    title: `${pair.case.op} d${pair.case.headDim}, ${formatPageSize(pair.case.pageSize)}`,
+    system: pairSide(pair.first),
+    vendored: pairSide(pair.second),
+    ratio: pair.timeRatio === null ? formatMs(null) : `×${pair.timeRatio.toFixed(2)}`,
+  }));
+}
+
+function pairSide(row: ResultRow | null): PairSideView {
+  const result = row?.result ?? null;
+  const status = result?.status ?? null;
+  const rate =
+    row?.case.op === 'prefill'
+      ? formatRate(result?.tflops ?? null, 'TFLOP/s')
+      : formatRate(result?.tbps ?? null, 'TB/s');
+  return {
+    answer:
+      status === 'ok'
+        ? 'yes'
+        : status === 'wrong' || status === 'unsupported' || status === 'crashed'
+          ? 'no'
+          : 'unknown',
+    outcome:
+      status === null
+        ? 'not measured'
+        : `${STATUS_WORDS[status]}${result?.reason === undefined || result.reason === null ? '' : `: ${result.reason.text}`}`,
+    time: formatMs(result?.gpuMs?.median ?? null),
+    rate,
+    host: formatMs(result?.hostUs === undefined || result.hostUs === null ? null : result.hostUs / 1000),
   };
 }
 
@@ -283,8 +387,13 @@ function progressText(run: Extract<RunState, { kind: 'running' | 'cancelling' }>
   if (run.kind === 'cancelling') return 'Cancelling: the run ends at the current launch. Finished rows are kept.';
   const phase = run.phase === null ? 'starting' : PHASE_WORDS[run.phase];
   const current = run.caseIndex === null ? undefined : run.cases[run.caseIndex];
-  if (run.caseIndex === null || current === undefined) return `Preparing: ${phase}`;
-  return `Case ${run.caseIndex + 1} of ${run.cases.length} (${current.op} d${current.headDim}, ${formatPageSize(current.pageSize)}): ${phase}`;
+  const who = run.libraries === undefined ? '' : `${engineAtWork(run.libraries.engine)}: `;
+  if (run.caseIndex === null || current === undefined) return `${who === '' ? 'Preparing: ' : who}${phase}`;
+  return `${who}${who === '' ? 'Case' : 'case'} ${run.caseIndex + 1} of ${run.cases.length} (${current.op} d${current.headDim}, ${formatPageSize(current.pageSize)}): ${phase}`;
+}
+
+function engineAtWork(engine: string | null): string {
+  return engine === null ? 'Installed libraries' : engineLabel(engine);
 }
 
 function busyView(summary: string, device: DeviceFacts | null): BusyView {

@@ -1,6 +1,11 @@
 /** Run button, progress, the question about a busy GPU, and the results table. */
 import { html, nothing, svg } from 'lit-html';
-import type { ResultRowView } from '../../../extension/core/view/viewModelsRun';
+import type {
+  FlagPairView,
+  LibraryView,
+  PairSideView,
+  ResultRowView,
+} from '../../../extension/core/view/viewModelsRun';
 import { button, figures, notice, type View, type ViewContext } from '../view';
 
 /** The run section. */
@@ -19,6 +24,7 @@ export function runView(context: ViewContext): View {
             button('Show log', () => context.send({ type: 'showLog' })),
           )
     }
+    ${librariesView(results.libraries)} ${flagPairsView(results.flagPairs)}
     ${results.empty === null ? resultsTable(context) : html`<div class="empty"><p>${results.empty}</p></div>`}
   </section>`;
 }
@@ -56,8 +62,30 @@ function controls(context: ViewContext): View {
       >
         ${run.buttonLabel}
       </button>
+      <button
+        type="button"
+        class="secondary"
+        ?disabled=${blocked !== null}
+        aria-describedby=${blocked === null ? 'libraries-note' : 'run-blocked'}
+        @click=${() => send({ type: 'measureBackends', which: 'all' })}
+      >
+        ${run.librariesLabel}
+      </button>
+      <button
+        type="button"
+        class="secondary"
+        ?disabled=${blocked !== null}
+        aria-describedby=${blocked === null ? 'libraries-note' : 'run-blocked'}
+        @click=${() => send({ type: 'measureBackends', which: 'flashAttn4' })}
+      >
+        Measure both FlashAttention 4
+      </button>
       ${run.finished === null ? nothing : html`<span>${run.finished}</span>`}
     </div>
+    <p class="quiet" id="libraries-note">
+      Installed libraries run under the Python interpreter that is inspected here, one process each. Both FlashAttention
+      4: the one from pip and vLLM’s own, which is what use_system_flash_attn exchanges.
+    </p>
     ${
       blocked === null
         ? nothing
@@ -66,6 +94,68 @@ function controls(context: ViewContext): View {
           </div>`
     }
     ${run.notice === null || blocked !== null ? nothing : html`<p class="quiet">${run.notice}</p>`}`;
+}
+
+/** What was found of the installed libraries; what is not there says why. */
+function librariesView(libraries: readonly LibraryView[]): View {
+  if (libraries.length === 0) return nothing;
+  const present = libraries.filter((each) => each.available).length;
+  return html`<details>
+    <summary>${present} of ${libraries.length} installed libraries can be called</summary>
+    <ul class="libraries">
+      ${libraries.map(
+        (each) =>
+          html`<li>
+            <span class="glyph ${each.available ? 'yes' : 'unknown'}" aria-hidden="true"
+              >${each.available ? '✓' : '–'}</span
+            >
+            ${each.label}<span class="visually-hidden"> ${each.available ? 'is there' : 'is not there'}</span>:
+            ${each.text}
+          </li>`,
+      )}
+    </ul>
+  </details>`;
+}
+
+/** The library from pip beside vLLM's own, case by case. */
+function flagPairsView(pairs: readonly FlagPairView[]): View {
+  if (pairs.length === 0) return nothing;
+  return html`<h3 id="pairs-title">What use_system_flash_attn exchanges</h3>
+    <div class="scroller" tabindex="0" role="region" aria-labelledby="pairs-title">
+      <table class="data results">
+        <thead>
+          <tr>
+            <th scope="col">Case</th>
+            <th scope="col">flash-attn-4 (pip)</th>
+            <th scope="col" class="number">Time</th>
+            <th scope="col" class="number">Host per call</th>
+            <th scope="col">FA4 of vLLM</th>
+            <th scope="col" class="number">Time</th>
+            <th scope="col" class="number">Host per call</th>
+            <th scope="col" class="number">vLLM ÷ pip</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${pairs.map(
+            (pair) =>
+              html`<tr>
+                <th scope="row">${pair.title}</th>
+                ${pairSide(pair.system)}${pairSide(pair.vendored)}
+                <td class="number">${pair.ratio}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
+}
+
+function pairSide(side: PairSideView): View {
+  const glyph = side.answer === 'yes' ? '✓' : side.answer === 'no' ? '✗' : '–';
+  return html`<td class="status">
+      <span class="glyph ${side.answer}" aria-hidden="true">${glyph}</span> ${side.outcome}
+    </td>
+    <td class="number">${side.time}<span class="sub">${side.rate}</span></td>
+    <td class="number">${side.host}</td>`;
 }
 
 function resultsTable({ model }: ViewContext): View {
@@ -88,7 +178,9 @@ function resultsTable({ model }: ViewContext): View {
       <table class="data results">
         <thead>
           <tr>
-            <th scope="col">Case and kernel</th>
+            <th scope="col">
+              ${results.rows.some((row) => row.engineLabel !== null) ? 'Engine, case and kernel' : 'Case and kernel'}
+            </th>
             <th scope="col">Status</th>
             <th scope="col" class="number">Time</th>
             <th scope="col">Rate</th>
@@ -118,7 +210,9 @@ function resultRow(row: ResultRowView): View {
   const glyph = row.status === 'ok' ? '✓' : answer === 'no' ? '✗' : '–';
   return html`<tr>
     <th scope="row">
-      ${row.title}<span class="sub">${row.shape}</span>${
+      ${row.engineLabel ?? row.title}${
+        row.engineLabel === null ? nothing : html`<span class="sub">${row.title}</span>`
+      }${row.sameCase ? nothing : html`<span class="sub">${row.shape}</span>`}${
         row.kernel === null ? nothing : html`<span class="sub kernel">${row.kernel}</span>`
       }
     </th>
@@ -139,7 +233,9 @@ function figuresOf(row: ResultRowView): View {
     <td class="rate">${row.rate}${row.bar === null ? nothing : bar(row.bar)}</td>
     <td class="number">${row.percentOfCeiling}</td>
     <td class="number">${row.relError}${row.errorDetail.map((line) => html`<span class="sub">${line}</span>`)}</td>
-    <td class="number">${row.hostTime}</td>
+    <td class="number">
+      ${row.hostTime}${row.firstCall === null ? nothing : html`<span class="sub">first call ${row.firstCall}</span>`}
+    </td>
     <td class="number">${row.clock}</td>`;
 }
 
