@@ -1,6 +1,7 @@
 /** Report files on disk: bounded reads, and writes that are whole or not at all. */
 import { randomUUID } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { DiagError } from '../core/errors';
@@ -14,15 +15,26 @@ export async function readReportFile(file: string): Promise<Report> {
   return parseReport(await readTextFile(file, MAX_REPORT_BYTES), file);
 }
 
-/** Reads a text file. Rejects with `fileUnreadable`, or `fileTooLarge` before anything is read. */
+/**
+ * Reads a text file. Rejects with `fileUnreadable`, or with `fileTooLarge`: before anything is read where the size is known, and
+ * at the limit where it is not (files of the kernel say 0).
+ */
 export async function readTextFile(file: string, limitBytes: number): Promise<string> {
   try {
-    const handle = await open(file, 'r');
+    // A pipe would wait for its other end; Windows has no such flag, and no such pipes.
+    const handle = await open(file, constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0));
     try {
       const info = await handle.stat();
       if (!info.isFile()) throw new DiagError('fileUnreadable', { path: file, problem: 'it is not a file' });
       if (info.size > limitBytes) throw new DiagError('fileTooLarge', { path: file, bytes: info.size, limitBytes });
-      return await readFile(handle, 'utf8');
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      for await (const chunk of handle.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > limitBytes) throw new DiagError('fileTooLarge', { path: file, bytes, limitBytes });
+      }
+      return Buffer.concat(chunks).toString('utf8');
     } finally {
       await handle.close();
     }

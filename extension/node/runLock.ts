@@ -1,11 +1,14 @@
 /**
- * One run per GPU across windows and command lines: a small file in the temporary folder, named after the device.
+ * One run per GPU across windows, command lines and users: a small file in a folder that all of them have, named after the
+ * device. That folder is anybody's, so nothing in it is trusted: links are not followed, what is no lock does not block, and
+ * what a lock says is only shown.
  *
  * A lock whose owner is gone, or whose process id now belongs to another process (start times differ), is stale and is
  * taken over. A stale file that cannot be removed (left by another user) does not block for ever: it is ignored.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { link, lstat, open, readFile, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { link, open, readFile, rename, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import * as v from 'valibot';
@@ -24,8 +27,11 @@ type Lock = v.InferOutput<typeof lockSchema>;
 /** A lock file is a line; anything longer is not ours. */
 const MAX_LOCK_BYTES = 4096;
 
+/** Not TMPDIR where there is a choice: a batch system gives each job its own, and the GPU is the same one. */
+const SHARED_FOLDER = process.platform === 'linux' ? '/tmp' : os.tmpdir();
+
 /** Where the lock of a device is. The id is hashed because MIG ids hold slashes. */
-export function lockPath(deviceId: string, folder = os.tmpdir()): string {
+export function lockPath(deviceId: string, folder = SHARED_FOLDER): string {
   const name = createHash('sha256').update(deviceId).digest('hex').slice(0, 16);
   return path.join(folder, `attention-diagnostics-${name}.lock`);
 }
@@ -53,31 +59,41 @@ export async function acquireRunLock(deviceId: string, log: Logger, folder?: str
   throw new DiagError('runLocked', { deviceId, pid: 0, sinceMs: Date.now() });
 }
 
+/** The lock appears with its content in one step, so that nobody takes one that is being written for garbage. */
 async function create(file: string, lock: Lock): Promise<boolean> {
+  const own = `${file}.${randomUUID()}`;
   try {
-    const handle = await open(file, 'wx', 0o644);
+    const handle = await open(own, 'wx', 0o644);
     try {
       await handle.writeFile(JSON.stringify(lock));
+      // Whatever the umask: another user who cannot read a lock could not honour it.
+      await handle.chmod(0o644);
     } finally {
       await handle.close();
     }
+    await link(own, file);
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw new DiagError('fileUnwritable', { path: file, problem: (error as Error).message }, error);
+  } finally {
+    await rm(own, { force: true });
   }
 }
 
 async function readLock(file: string): Promise<Lock | 'gone' | 'notALock'> {
   try {
-    const info = await lstat(file);
-    if (!info.isFile() || info.size > MAX_LOCK_BYTES) return 'notALock';
-    // An empty file that is a moment old is a lock being written.
-    if (info.size === 0 && Date.now() - info.mtimeMs < 2000) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    // Neither follows a link nor waits for the other end of a pipe.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const info = await handle.stat();
+      if (!info.isFile() || info.size > MAX_LOCK_BYTES) return 'notALock';
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_LOCK_BYTES), 0, MAX_LOCK_BYTES, 0);
+      const parsed = v.safeParse(lockSchema, JSON.parse(buffer.toString('utf8', 0, bytesRead)));
+      return parsed.success ? parsed.output : 'notALock';
+    } finally {
+      await handle.close();
     }
-    const parsed = v.safeParse(lockSchema, JSON.parse(await readFile(file, 'utf8')));
-    return parsed.success ? parsed.output : 'notALock';
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'gone' : 'notALock';
   }

@@ -11,7 +11,7 @@ export interface PanelPageParts {
 
 /** The page. */
 export function panelPage({ nonce, language, cspSource, script, style }: PanelPageParts): string {
-  const policy = `default-src 'none'; style-src ${cspSource}; script-src 'nonce-${nonce}';`;
+  const policy = `default-src 'none'; style-src ${cspSource}; script-src 'nonce-${nonce}'; base-uri 'none'; form-action 'none';`;
   return `<!DOCTYPE html>
 <html lang="${/^[\w-]+$/.test(language) ? language : 'en'}">
 <head>

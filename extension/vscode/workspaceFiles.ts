@@ -32,6 +32,10 @@ export async function readTextFile(uri: vscode.Uri, limitBytes: number): Promise
   if ((type & vscode.FileType.Directory) !== 0) {
     throw new DiagError('fileUnreadable', { path: uri.path, problem: 'it is a folder' });
   }
+  // A workspace may bring a link to a device that never ends, or a pipe that nobody fills.
+  if ((type & vscode.FileType.File) === 0) {
+    throw new DiagError('fileUnreadable', { path: uri.path, problem: 'it is not a file' });
+  }
   if (size > limitBytes) throw new DiagError('fileTooLarge', { path: uri.path, bytes: size, limitBytes });
   try {
     return new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));

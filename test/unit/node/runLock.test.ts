@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync, watch } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
@@ -75,6 +76,47 @@ test('garbage, a huge file and a symbolic link in its place do not block', async
   )();
   assert.equal(await readFile(victim, 'utf8'), 'precious');
 });
+
+test('a pipe and an empty file in its place do not block', async () => {
+  execFileSync('mkfifo', [lockPath('GPU-p', folder)]);
+  await (
+    await take('GPU-p')
+  )();
+  await writeFile(lockPath('GPU-q', folder), '');
+  await (
+    await take('GPU-q')
+  )();
+});
+
+test('other users can read it whatever the umask, and it is whole from the moment it is there', async () => {
+  const before = process.umask(0o077);
+  const watched: string[] = [];
+  const watcher = watch(folder, (_event, name) => {
+    if (name !== path.basename(lockPath('GPU-r', folder))) return;
+    try {
+      watched.push(readFileSync(path.join(folder, name), 'utf8'));
+    } catch {
+      // Given back already.
+    }
+  });
+  try {
+    const giveBack = await take('GPU-r');
+    assert.equal((await stat(lockPath('GPU-r', folder))).mode & 0o777, 0o644);
+    await giveBack();
+    for (const content of watched) assert.equal((JSON.parse(content) as { deviceId: string }).deviceId, 'GPU-r');
+  } finally {
+    process.umask(before);
+    watcher.close();
+  }
+});
+
+test(
+  'every job of a Linux machine looks in the same folder, whatever its TMPDIR',
+  { skip: process.platform !== 'linux' },
+  () => {
+    assert.equal(path.dirname(lockPath('GPU-a')), '/tmp');
+  },
+);
 
 test('of many that ask at once exactly one gets it', async () => {
   const outcomes = await Promise.allSettled(Array.from({ length: 12 }, () => take('GPU-i')));
