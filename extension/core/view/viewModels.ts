@@ -11,6 +11,7 @@ import { PRESETS } from '../measure/presets';
 import type { RequestForm } from '../measure/requestForm';
 import { known } from '../state/store';
 import type { Answer, EvidenceLevel, Finding, Fix, Severity } from '../verdict';
+import { measuredFindings } from './measuredFindings';
 import { deviceSection, familySection, type DeviceSection, type FamilySection } from './viewModelsDevice';
 import {
   answerInForce,
@@ -169,7 +170,7 @@ export function panelModel(state: AppState): PanelModel {
   };
 }
 
-/** Findings of the serve file, and of the rules in force with what was inspected, in that order. */
+/** Findings of the serve file, of the rules in force with what was inspected, and of what was measured, in that order. */
 export function allFindings(state: AppState): readonly Finding[] {
   const derived = known(state.derived);
   const serve = known(state.serve);
@@ -178,6 +179,7 @@ export function allFindings(state: AppState): readonly Finding[] {
     ...environmentFailure(state),
     ...(serve?.useSystemFlashAttn === true ? (derived?.flagFindings ?? []) : []),
     ...(derived === null ? findingsWithoutFamily(state) : answerInForce(state, derived).evaluation.findings),
+    ...measuredFindings(state),
   ]);
 }
 
