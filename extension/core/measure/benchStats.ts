@@ -43,6 +43,34 @@ export function compareRows(
   return [...comparisons, ...[...later.values()].map((row) => compare(null, row, noiseShare))];
 }
 
+/** What became of one engine between two reports. */
+export interface EngineSummary {
+  readonly engine: string;
+  /** How many of its cases changed how. */
+  readonly changes: Readonly<Partial<Record<Change, number>>>;
+  /** Geometric mean of time after ÷ before over its comparable cases; `null` = none has both times. */
+  readonly timeRatio: number | null;
+}
+
+/** One summary per engine, in the order in which they first appear. */
+export function summarizeEngines(comparisons: readonly RowComparison[]): EngineSummary[] {
+  const groups = new Map<string, RowComparison[]>();
+  for (const each of comparisons) {
+    const engine = (each.before ?? each.after)?.engine;
+    if (engine === undefined) continue;
+    groups.set(engine, [...(groups.get(engine) ?? []), each]);
+  }
+  return [...groups].map(([engine, own]) => {
+    const changes: Partial<Record<Change, number>> = {};
+    for (const { change } of own) changes[change] = (changes[change] ?? 0) + 1;
+    const logs = own.flatMap(({ change, timeRatio }) =>
+      timeRatio === null || change === 'notComparable' ? [] : [Math.log(timeRatio)],
+    );
+    const mean = logs.reduce((sum, value) => sum + value, 0) / logs.length;
+    return { engine, changes, timeRatio: logs.length === 0 ? null : Math.exp(mean) };
+  });
+}
+
 /** True for what an upgrade must not do. */
 export function isRegression(change: Change): boolean {
   return change === 'slower' || change === 'broken';

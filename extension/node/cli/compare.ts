@@ -1,5 +1,12 @@
 /** `attn-diag compare`: did an upgrade, or another machine, change what works and how fast? */
-import { compareRows, isRegression, NOISE_SHARE, type RowComparison } from '../../core/measure/benchStats';
+import {
+  compareRows,
+  isRegression,
+  NOISE_SHARE,
+  summarizeEngines,
+  type EngineSummary,
+  type RowComparison,
+} from '../../core/measure/benchStats';
 import { formatMs, formatPageSize, NOT_KNOWN, textTable } from '../../core/format';
 import type { ResultRow } from '../../core/attentionCase';
 import { readReportFile } from '../reportFile';
@@ -11,8 +18,9 @@ export const compareCommand: Command = {
   summary: 'two reports side by side; fails when something became slower or broke',
   help: `usage: attn-diag compare BEFORE.json AFTER.json [options]
 
-Pairs rows of the same engine and case. A time counts as changed when its median moved by more than the noise share and
-the p10–p90 bands do not touch; rows disturbed by another process are not judged.
+Pairs rows of the same engine and case, installed libraries included, and sums up each engine. A time counts as changed
+when its median moved by more than the noise share and the p10–p90 bands do not touch; rows disturbed by another process
+are not judged.
 
   --noise PERCENT      noise share (default ${NOISE_SHARE * 100})
   --json               print the comparison as JSON
@@ -32,10 +40,12 @@ Exit codes: 0 no regression, 1 something is slower or broken, or a report cannot
     const [before, after] = await Promise.all([readReportFile(beforeFile), readReportFile(afterFile)]);
     const comparisons = compareRows(before.rows, after.rows, noisePercent / 100);
     const regressions = comparisons.filter((each) => isRegression(each.change)).length;
+    const engines = summarizeEngines(comparisons);
     if (values.json) {
-      io.out(`${JSON.stringify({ noisePercent, regressions, comparisons }, null, 2)}\n`);
+      io.out(`${JSON.stringify({ noisePercent, regressions, engines, comparisons }, null, 2)}\n`);
     } else {
       io.out(`${comparisonText(comparisons, io.columns)}\n`);
+      if (engines.length > 1) io.out(`${summaryText(engines, io.columns)}\n`);
       const verdict = regressions === 0 ? 'No regression.' : `${regressions} of ${comparisons.length} rows regressed.`;
       io.out(`${paint(io, regressions === 0 ? 'good' : 'bad', verdict)}\n`);
     }
@@ -69,6 +79,21 @@ function comparisonText(comparisons: readonly RowComparison[], columns: number):
         ],
       ];
     }),
+    columns,
+  );
+}
+
+/** One line per engine. */
+function summaryText(engines: readonly EngineSummary[], columns: number): string {
+  return textTable(
+    [{ title: 'engine' }, { title: 'time, mean', align: 'right' }, { title: 'cases' }],
+    engines.map(({ engine, changes, timeRatio }) => [
+      engine,
+      timeRatio === null ? NOT_KNOWN : `×${timeRatio.toFixed(2)}`,
+      Object.entries(changes)
+        .map(([change, count]) => `${count} ${change}`)
+        .join(', '),
+    ]),
     columns,
   );
 }
