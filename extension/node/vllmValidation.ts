@@ -79,7 +79,7 @@ export async function askInstalledVllm(options: VllmValidationOptions): Promise<
     stage = progress.stage;
     onProgress?.(progress);
   };
-  const scratch = await mkdtemp(path.join(os.tmpdir(), 'attn-diag-'));
+  const scratch = await mkdtemp(path.join(os.tmpdir(), 'attn-diag-scratch-'));
   try {
     const document = await askPython({
       ...options,

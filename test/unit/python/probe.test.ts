@@ -59,6 +59,7 @@ test('a modern vLLM: fields, enum, priorities, vendored FlashAttention', async (
     fa3: true,
     fa4: true,
     flashinfer: false,
+    flashinferCompiler: facts.nvcc !== null && facts.ninja !== null,
     flashinferCubins: null,
     flashmla: true,
     tokenspeedMla: false,
