@@ -744,6 +744,8 @@ class Installed(object):
             except Exception:
                 return False
 
+        # The last question may have been asked with other variables.
+        self.clear_caches()
         interface = ("vllm.vllm_flash_attn.flash_attn_interface",)
         found = {"fa{}".format(number): module_flag(interface, "FA{}_AVAILABLE".format(number)) for number in (2, 3, 4)}
         found["flashinfer"] = imports("flashinfer")

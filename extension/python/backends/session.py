@@ -12,7 +12,7 @@ import traceback
 import warnings
 
 from . import registry
-from .adapter import explain_import
+from .adapter import dist_version, explain_import
 from .problem import BadCase, Problem
 from .wire import PROTOCOL_VERSION, Refused, Unavailable, Wire, reason, result, shorten
 
@@ -118,6 +118,7 @@ class Session(object):
         if engine in self.adapters:
             return self.adapters[engine]
         self.wire.phase(None, "import")
+        adapter = None
         try:
             import_torch()
             adapter = registry.make_adapter(engine)
@@ -133,7 +134,8 @@ class Session(object):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self.adapters[engine] = adapter
             return adapter
-        self.wire.library(False, torch=torch_version(), why=why)
+        version = dist_version(adapter.dist) if adapter is not None else None
+        self.wire.library(False, version, torch_version(), why)
         return None
 
     def _with_device(self, adapter, request, on_cpu):

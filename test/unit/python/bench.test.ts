@@ -196,7 +196,7 @@ def flash_attn_varlen_func(q, k, v): pass
   const fa2 = describe('fa2.vllm', vllm);
   assert.deepEqual([fa2.available, fa2.version, fa2.text], [true, '0.24.0', '']);
   const fa3 = describe('fa3.vllm', vllm);
-  assert.deepEqual([fa3.available, fa3.code], [false, 'builtForOtherTorch']);
+  assert.deepEqual([fa3.available, fa3.version, fa3.code], [false, '0.24.0', 'builtForOtherTorch']);
   const fa4 = describe('fa4.vllm', vllm);
   assert.deepEqual([fa4.available, fa4.text], [false, 'The installed vllm carries no FlashAttention 4.']);
   // the one engine that imports vLLM says what vLLM raises
