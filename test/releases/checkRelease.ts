@@ -1,5 +1,6 @@
 /** One real release: probed in an environment of its own, compared with the catalog. */
 import { catalogDifferences } from '../../extension/core/findings/environmentFindings';
+import { checkReasonStrings } from './reasonStrings';
 import { EnvironmentTree } from '../unit/python/environmentTree';
 
 /** One line of the report. */
@@ -16,6 +17,8 @@ export interface ReleaseCheck {
   /** Largest head size vendored FA4 takes on 9.x; `null` without FA4. */
   readonly sm90HeadDimMax: number | null;
   readonly rotaryImport: string | null;
+  /** Distinct reason strings of the catalog that were looked for in the release's files. */
+  readonly reasonStrings: number;
   /** `what: only installed …; only in the catalog …`. */
   readonly differences: readonly string[];
 }
@@ -29,8 +32,10 @@ export async function checkRelease(version: string, folder: string): Promise<Rel
     const { vllm } = facts;
     if (vllm === null || vllm.version !== version) throw new Error(`${folder} does not hold vLLM ${version}`);
     const versions = vllm.attentionConfig?.fields.find((field) => field.name === 'flash_attn_version')?.literals ?? [];
+    const reasons = checkReasonStrings(version, folder);
     return {
       version,
+      reasonStrings: reasons.asked,
       probeMs: facts.durationMs,
       unread: facts.problems.map((problem) => `${problem.where}: ${problem.what}`),
       fields: vllm.attentionConfig?.fields.length ?? 0,
@@ -39,9 +44,12 @@ export async function checkRelease(version: string, folder: string): Promise<Rel
       flashAttnVersions: versions.join(', '),
       sm90HeadDimMax: vllm.fa4?.sm90HeadDimMax ?? null,
       rotaryImport: vllm.rotaryImport,
-      differences: catalogDifferences(facts).map(
-        ({ what, installed, catalog }) => `${what}: installed ${installed.join(' ')}; catalog ${catalog.join(' ')}`,
-      ),
+      differences: [
+        ...catalogDifferences(facts).map(
+          ({ what, installed, catalog }) => `${what}: installed ${installed.join(' ')}; catalog ${catalog.join(' ')}`,
+        ),
+        ...reasons.missing.map((text) => `reason that is nowhere in the release: ${text}`),
+      ],
     };
   } finally {
     tree.remove();

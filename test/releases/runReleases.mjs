@@ -4,26 +4,41 @@
  * Fetches the Python files of each release (kept in the cache), lets probe.py read them through a real interpreter, and
  * compares fields, FlashAttention versions, backend names and priority lists with the catalog's rows for that release.
  * Without versions every release of the catalog. `--write` keeps the outcome in test/releases/report.md. Needs the network
- * and python3; not part of `npm test`. Exits with 1 when a release disagrees or cannot be read.
+ * and python3; not part of `npm test`. Exits with 1 when a release disagrees or cannot be read. With `--validated` installed
+ * releases are asked themselves, see runValidated.mjs.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 import { cacheRoot, REPO_ROOT } from '../../extension/dev/paths.mjs';
+import { runValidated } from './runValidated.mjs';
 
 const OUT = path.join(REPO_ROOT, 'test', 'out', 'releases');
 const CACHE = path.join(cacheRoot(), 'releases');
 const REPORT = path.join(REPO_ROOT, 'test', 'releases', 'report.md');
 
-const asked = process.argv.slice(2).filter((word) => !word.startsWith('--'));
-const write = process.argv.includes('--write');
+const { values, positionals: asked } = parseArgs({
+  allowPositionals: true,
+  options: {
+    write: { type: 'boolean', default: false },
+    validated: { type: 'boolean', default: false },
+    cases: { type: 'string', default: '300' },
+    record: { type: 'string' },
+  },
+});
+const { write } = values;
 
 await build({
   absWorkingDir: REPO_ROOT,
-  entryPoints: { check: 'test/releases/checkRelease.ts', releases: 'extension/core/catalog/releases.ts' },
+  entryPoints: {
+    check: 'test/releases/checkRelease.ts',
+    releases: 'extension/core/catalog/releases.ts',
+    validated: 'test/releases/validatedRelease.ts',
+  },
   outdir: OUT,
   bundle: true,
   platform: 'node',
@@ -37,6 +52,13 @@ await build({
 const { checkRelease } = await import(pathToFileURL(path.join(OUT, 'check.mjs')).href);
 /** @type {typeof import('../../extension/core/catalog/releases')} */
 const { RELEASES } = await import(pathToFileURL(path.join(OUT, 'releases.mjs')).href);
+
+if (values.validated) {
+  /** @type {typeof import('./validatedRelease')} */
+  const checks = await import(pathToFileURL(path.join(OUT, 'validated.mjs')).href);
+  const cases = Number(values.cases);
+  process.exit(await runValidated(checks, { versions: asked, cases, write, record: values.record ?? null }));
+}
 
 await mkdir(CACHE, { recursive: true });
 const rows = [];
@@ -60,6 +82,7 @@ for (const version of asked.length > 0 ? asked : RELEASES) {
     check.flashAttnVersions || '–',
     check.backends,
     check.priorityLists,
+    check.reasonStrings,
     check.sm90HeadDimMax ?? '–',
     check.rotaryImport ?? '–',
     problems.length === 0 ? 'agrees' : problems.join('<br>'),
@@ -73,10 +96,11 @@ if (write) {
     '',
     'Written by `npm run test:releases -- --write`. Compared per release: the fields of AttentionConfig, the values of',
     '`flash_attn_version`, the names of the backend enum, and every priority list the installed function returns (per',
-    'question and capability major).',
+    'question and capability major). Every reason string that the catalog gives for the release, over some thousand questions,',
+    'must be a text of its files.',
     '',
-    '| release | fields | FA versions | backends | priority lists | vendored FA4 on 9.x, head ≤ | rotary import of flash_attn | catalog |',
-    '|---|---|---|---|---|---|---|---|',
+    '| release | fields | FA versions | backends | priority lists | reason strings | vendored FA4 on 9.x, head ≤ | rotary import of flash_attn | catalog |',
+    '|---|---|---|---|---|---|---|---|---|',
     ...rows,
     '',
   ];

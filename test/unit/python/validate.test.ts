@@ -191,9 +191,11 @@ test('a validator that raises is an answer about it, not the end', async () => {
 });
 
 test('no connection is opened; an answer that hangs on one is given both ways', async () => {
-  const answer = answerOf(await asked(standIn, [layer(0, {}, { backend: 'DRIVER' }), layer(1)]));
+  const answer = answerOf(await asked(standIn, [layer(1), layer(0, {}, { backend: 'DRIVER' })]));
   assert.deepEqual(answer.networkRefused, ['kernels.example.com']);
-  const [download, plain] = answer.cases;
+  // vLLM remembers what it found; what was only supposed must not be left.
+  assert.deepEqual([answer.availability.flashinferCubins, answer.availability.flashinferCompiler], [false, false]);
+  const [plain, download] = answer.cases;
   assert.equal(download?.answer.selected, null);
   assert.equal(download.withCubins?.selected, 'DRIVER');
   assert.equal(plain?.withCubins, undefined);
