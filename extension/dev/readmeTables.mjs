@@ -12,7 +12,7 @@
  * would. A unit test does the same check, and compares the reports' kernel hash with the sources.
  */
 import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -25,8 +25,19 @@ const REPORTS = [
     title: 'The portable kernels on the same GPU, as other SM families run them',
     file: 'test/fixtures/reports/h200-portable.json',
   },
+  // Installed libraries, in as many runs as their conflicting pins need:
+  // attn-diag run --preset … --backends NAME,… --python PATH --rounds 7 --json test/fixtures/reports/h200-libraries-torch.json
+  {
+    title: 'torch, FA2, FA3 and FlashMLA beside the bundled kernels',
+    file: 'test/fixtures/reports/h200-libraries-torch.json',
+  },
+  { title: 'Both FlashAttention 4 beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-fa4.json' },
+  { title: 'FFPA beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-ffpa.json' },
+  { title: 'FlashInfer beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-flashinfer.json' },
   { title: 'Self-test', file: 'test/fixtures/reports/h200-selftest.json' },
 ];
+/** Drawn from the same reports; there while one of them has installed libraries. */
+const CHART = 'media/readme/libraries.svg';
 const BEGIN = /<!-- tables:begin[^>]*-->/;
 const END = '<!-- tables:end -->';
 
@@ -38,32 +49,49 @@ if (begin === null || end < 0) {
   console.error('README.md has no table markers.');
   process.exit(1);
 }
-const next = `${readme.slice(0, begin.index + begin[0].length)}\n${await section()}${readme.slice(end)}`;
-if (next === readme) {
+const { text, chart } = await section();
+const next = `${readme.slice(0, begin.index + begin[0].length)}\n${text}${readme.slice(end)}`;
+const chartPath = path.join(REPO_ROOT, CHART);
+const drawn = existsSync(chartPath) ? await readFile(chartPath, 'utf8') : null;
+if (next === readme && drawn === chart) {
   console.log('README.md: tables are up to date.');
 } else if (process.argv.includes('--check')) {
   console.error('README.md: tables do not match the reports; run node extension/dev/readmeTables.mjs');
   process.exit(1);
 } else {
-  await writeFile(`${readmePath}.tmp`, next);
-  await rename(`${readmePath}.tmp`, readmePath);
+  await replaceFile(readmePath, next);
+  if (chart === null) await rm(chartPath, { force: true });
+  else await replaceFile(chartPath, chart);
   console.log('README.md: tables written.');
 }
 
-/** @returns {Promise<string>} what stands between the markers; empty while no report is committed */
+/**
+ * Whole or not at all.
+ * @param {string} file
+ * @param {string} content
+ */
+async function replaceFile(file, content) {
+  await writeFile(`${file}.tmp`, content);
+  await rename(`${file}.tmp`, file);
+}
+
+/** @returns {Promise<{text: string, chart: string | null}>} what stands between the markers, empty while no report is committed, and the chart */
 async function section() {
   const present = REPORTS.filter(({ file }) => existsSync(path.join(REPO_ROOT, file)));
-  if (present.length === 0) return '';
-  const { readmeSection } = await core();
+  if (present.length === 0) return { text: '', chart: null };
+  const { readmeSection, readmeChart } = await core();
   const reports = await Promise.all(
     present.map(async ({ title, file }) => ({ title, file, text: await readFile(path.join(REPO_ROOT, file), 'utf8') })),
   );
-  return readmeSection(reports);
+  return { text: readmeSection(reports, CHART), chart: readmeChart(reports) };
 }
 
 /**
- * The TypeScript function that makes the section, bundled for this process.
- * @returns {Promise<{readmeSection: (reports: {title: string, file: string, text: string}[]) => string}>}
+ * The TypeScript functions that make them, bundled for this process.
+ * @returns {Promise<{
+ *   readmeSection: (reports: {title: string, file: string, text: string}[], chartFile: string) => string,
+ *   readmeChart: (reports: {title: string, file: string, text: string}[]) => string | null,
+ * }>}
  */
 async function core() {
   const outfile = path.join(REPO_ROOT, 'node_modules', '.cache', 'readmeSection.mjs');

@@ -1,6 +1,9 @@
-/** The README's measurements: a section made of reports, nothing typed by hand. */
+/** The README's measurements: a section and a chart made of reports, nothing typed by hand. */
+import type { Report } from './report';
 import { parseReport } from './report';
-import { reportMarkdown, reportTallyMarkdown } from './reportMarkdown';
+import { engineChart } from './engineChart';
+import { engineMarkdown, hasEngines } from './engineTables';
+import { reportMarkdown, reportSummary, reportTallyMarkdown } from './reportMarkdown';
 
 /** One report of the README. */
 export interface ReadmeReport {
@@ -10,12 +13,33 @@ export interface ReadmeReport {
   readonly text: string;
 }
 
-/** Self-tests become one line, other reports tables. */
-export function readmeSection(reports: readonly ReadmeReport[]): string {
+/** Self-tests become one line, reports with installed libraries what is declared and measured of each, other ones tables. */
+export function readmeSection(reports: readonly ReadmeReport[], chartFile: string): string {
   const parts = reports.map(({ title, file, text }) => {
     const report = parseReport(text, file);
-    const body = report.command === 'selftest' ? reportTallyMarkdown(report) : reportMarkdown(report);
-    return `### ${title}\n\n${body}\n\n([${file}](${file}))`;
+    return `### ${title}\n\n${body(report)}\n\n([${file}](${file}))`;
   });
-  return ['\n## Measured', ...parts].join('\n\n') + '\n\n';
+  const chart =
+    readmeChart(reports) === null ? [] : [`![Measured rates of attention engines by head size](${chartFile})`];
+  return ['\n## Measured', ...chart, ...parts].join('\n\n') + '\n\n';
+}
+
+/** The chart of all reports with installed libraries; `null` = there is none. Of an engine in several reports the first counts. */
+export function readmeChart(reports: readonly ReadmeReport[]): string | null {
+  const own = reports.map(({ file, text }) => parseReport(text, file)).filter(hasEngines);
+  const seen = new Set<string>();
+  const rows = own
+    .flatMap((report) => report.rows)
+    .filter(({ engine, case: asked }) => {
+      const key = JSON.stringify([engine, asked]);
+      return seen.has(key) ? false : seen.add(key);
+    });
+  const [first] = own;
+  const device = first?.facts?.devices.find((each) => each.id === first.rows[0]?.deviceId);
+  return engineChart(rows, device?.name ?? 'an unknown device');
+}
+
+function body(report: Report): string {
+  if (report.command === 'selftest') return reportTallyMarkdown(report);
+  return hasEngines(report) ? `${reportSummary(report)}\n\n${engineMarkdown(report)}` : reportMarkdown(report);
 }

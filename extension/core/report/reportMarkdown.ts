@@ -5,7 +5,7 @@ import type { Report } from './report';
 
 /** Heading line, device and build, then one table row per case, page layouts side by side. What is not `ok` says why in its cell. */
 export function reportMarkdown(report: Report): string {
-  return [summary(report), '', ...table(report.rows)].join('\n');
+  return [reportSummary(report), '', ...table(report.rows)].join('\n');
 }
 
 /** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest error. */
@@ -15,10 +15,11 @@ export function reportTallyMarkdown(report: Report): string {
   const tally = [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
   const errors = report.rows.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
   const largest = errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
-  return `${report.command}: ${report.rows.length} cases, ${tally}${largest}. ${summary(report)}`;
+  return `${report.command}: ${report.rows.length} cases, ${tally}${largest}. ${reportSummary(report)}`;
 }
 
-function summary(report: Report): string {
+/** Where, with which driver and kernels, and when. */
+export function reportSummary(report: Report): string {
   const deviceIds = new Set(report.rows.map((row) => row.deviceId));
   const devices = (report.facts?.devices ?? []).filter((device) => deviceIds.has(device.id));
   const names =

@@ -1,0 +1,160 @@
+/** A report with installed libraries as Markdown: per head size and page layout what is declared, and what was measured. */
+import type { AttentionOp, ResultRow } from '../attentionCase';
+import { NEWEST_RELEASE } from '../catalog/releases';
+import type { MatrixCell } from '../evaluation';
+import { formatPageSize, threeFigures } from '../format';
+import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
+import { explain } from '../rules/explanation';
+import type { Report } from './report';
+
+/** One table: rows of one operation and mask. */
+export interface EngineTable {
+  readonly op: AttentionOp;
+  readonly causal: boolean;
+  readonly unit: 'TFLOP/s' | 'TB/s';
+  /** In the order of the report. */
+  readonly engines: readonly string[];
+  readonly headDims: readonly number[];
+  readonly layouts: readonly (number | null)[];
+  readonly rows: readonly ResultRow[];
+}
+
+/** True for a report that measured installed libraries. */
+export function hasEngines(report: Report): boolean {
+  return report.rows.some((row) => row.engine !== BUNDLED_ENGINE);
+}
+
+/** The tables of a report: prefill with and without mask, decode, MLA decode. */
+export function engineTables(rows: readonly ResultRow[]): readonly EngineTable[] {
+  const groups = new Map<string, ResultRow[]>();
+  for (const row of rows) {
+    // Of a decode step, whose queries see everything, the mask says nothing.
+    const key = row.case.op === 'prefill' ? `prefill ${row.case.causal}` : row.case.op;
+    groups.set(key, [...(groups.get(key) ?? []), row]);
+  }
+  return [...groups.values()].flatMap((own) => {
+    const first = own[0]?.case;
+    if (first === undefined) return [];
+    return [
+      {
+        op: first.op,
+        causal: first.causal,
+        unit: first.op === 'prefill' ? ('TFLOP/s' as const) : ('TB/s' as const),
+        engines: unique(own.map((row) => row.engine)),
+        headDims: unique(own.map((row) => row.case.headDim)).sort((a, b) => a - b),
+        layouts: unique(own.map((row) => row.case.pageSize)).sort((a, b) => (a ?? 0) - (b ?? 0)),
+        rows: own,
+      },
+    ];
+  });
+}
+
+/** All tables of a report, and the refusals in the libraries' own words. */
+export function engineMarkdown(report: Report): string {
+  const refusals = new Map<string, Set<string>>();
+  const tables = engineTables(report.rows).map((table) => tableMarkdown(table, report, refusals));
+  const words = [...refusals].map(([text, engines]) => `- ${[...engines].join(', ')}: ${text}`);
+  return [
+    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured.`,
+    ...tables,
+    ...(words.length === 0 ? [] : ['In the libraries’ own words:\n\n' + words.join('\n')]),
+  ].join('\n\n');
+}
+
+function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string, Set<string>>): string {
+  const cells = declaredCells(table, report);
+  const lines = table.engines.flatMap((engine) =>
+    table.layouts.flatMap((layout) => {
+      const texts = table.headDims.map((headDim) => cellText(table, report, cells, engine, headDim, layout, refusals));
+      return texts.every((text) => text === '– / –') ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
+    }),
+  );
+  const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
+  return [
+    `**${table.op}${mask}, ${table.unit}**`,
+    '',
+    ...[
+      ['engine', 'KV', ...table.headDims.map((dim) => `d${dim}`)],
+      ['---', '---', ...table.headDims.map(() => '---:')],
+      ...lines,
+    ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`),
+  ].join('\n');
+}
+
+function cellText(
+  table: EngineTable,
+  report: Report,
+  cells: ReadonlyMap<string, MatrixCell>,
+  engine: string,
+  headDim: number,
+  pageSize: number | null,
+  refusals: Map<string, Set<string>>,
+): string {
+  const declared = cells.get(cellKey(engineSubject(engine, table.op), headDim, pageSize))?.works.answer ?? '–';
+  const row = rowOf(table, engine, headDim, pageSize);
+  if (row === null) return `${declared} / –`;
+  const { status, reason } = row.result;
+  if (status !== 'ok') {
+    const text = reason?.text ?? '';
+    if (text !== '') refusals.set(text, (refusals.get(text) ?? new Set<string>()).add(engineLabel(engine)));
+    return `${declared} / ${reason?.code === 'refusedByLibrary' ? 'refuses' : status}`;
+  }
+  const asked = JSON.stringify(row.case);
+  const ratio = report.ratios?.find((each) => each.engine === engine && JSON.stringify(each.case) === asked);
+  return `${declared} / ${rateText(row)}${ratio === undefined ? '' : `, ×${ratio.ratio.toFixed(2)}`}`;
+}
+
+/** Of several lengths the longest; figures of short runs are mostly launch overhead. */
+export function rowOf(table: EngineTable, engine: string, headDim: number, pageSize: number | null): ResultRow | null {
+  const own = table.rows.filter(
+    (row) => row.engine === engine && row.case.headDim === headDim && row.case.pageSize === pageSize,
+  );
+  return own.reduce<ResultRow | null>((best, row) => (best === null || work(row) > work(best) ? row : best), null);
+}
+
+function work({ case: asked }: ResultRow): number {
+  const tokens = (lens: number | readonly number[]): number =>
+    typeof lens === 'number' ? lens * asked.batch : lens.reduce((sum, length) => sum + length, 0);
+  return tokens(asked.kvLens) * asked.kvHeads;
+}
+
+function rateText({ case: asked, result }: ResultRow): string {
+  const rate = asked.op === 'prefill' ? result.tflops : result.tbps;
+  return rate === null ? 'ok' : threeFigures(rate);
+}
+
+function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, MatrixCell> {
+  const first = table.rows[0];
+  const device = report.facts?.devices.find((each) => each.id === first?.deviceId);
+  const capability = device?.computeCapability ?? null;
+  if (first === undefined || capability === null) return new Map();
+  const { answer } = explain({
+    vllmVersion: { value: NEWEST_RELEASE, setIn: 'user' },
+    capability,
+    form: {
+      op: table.op,
+      dtype: first.case.dtype,
+      headDims: [...table.headDims],
+      pageSizes: [...table.layouts],
+      qHeads: first.case.qHeads,
+      kvHeads: first.case.kvHeads,
+      batch: 1,
+      qLen: 1,
+      kvLen: 1,
+      causal: true,
+    },
+    model: null,
+    serve: null,
+    environment: null,
+    flag: 'off',
+  });
+  return new Map(answer.cells.map((cell) => [cellKey(cell.subject, cell.headDim, cell.pageSize), cell]));
+}
+
+function cellKey(subject: string, headDim: number, pageSize: number | null): string {
+  return `${subject}|${headDim}|${pageSize ?? 'contiguous'}`;
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Set(values)];
+}

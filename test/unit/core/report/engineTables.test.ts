@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CaseResult, ResultRow } from '../../../../extension/core/attentionCase';
+import { emptyResult } from '../../../../extension/core/measure/emptyResult';
+import { engineChart } from '../../../../extension/core/report/engineChart';
+import { readmeChart, readmeSection } from '../../../../extension/core/report/readmeSection';
+import { createReport, parseReport, printReport } from '../../../../extension/core/report/report';
+import { sampleCase } from '../../node/sampleCase';
+import { GPU_ID, sampleFacts, sampleGpu } from '../../node/sampleFacts';
+
+/** Made-up figures: they show where a figure ends up, nothing about a library. */
+function row(engine: string, headDim: number, pageSize: number | null, tflops: number | null, words = ''): ResultRow {
+  const measured: Partial<CaseResult> =
+    tflops === null ? {} : { status: 'ok', reason: null, tflops, tbps: tflops / 1000, relError: 0.002, checkedRows: 8 };
+  return {
+    engine,
+    deviceId: GPU_ID,
+    case: sampleCase(1, { headDim, headDimV: headDim, pageSize, qHeads: 32, kvHeads: 8 }),
+    result: { ...emptyResult('unsupported', 'refusedByLibrary', words), ...measured },
+  };
+}
+
+function fileOf(rows: readonly ResultRow[], ratio = false): { title: string; file: string; text: string } {
+  const bundled = rows[0];
+  const report = createReport({
+    command: 'run',
+    toolVersion: '1.0.0',
+    createdAtMs: 0,
+    machine: { platform: 'linux-x64', nodeVersion: 'v22', hostName: 'h' },
+    facts: sampleFacts(sampleGpu()),
+    rows,
+    libraries: [{ engine: 'fa3.vllm', available: true, version: '0.24.0', torch: '2.11.0', reason: null }],
+    ratios:
+      ratio && bundled !== undefined
+        ? [{ engine: 'fa3.vllm', deviceId: GPU_ID, case: bundled.case, rounds: 7, ratio: 1.034, interval: null }]
+        : [],
+    privateWords: null,
+  });
+  return { title: 'Libraries', file: 'x.json', text: printReport(report) };
+}
+
+const ROWS = [
+  row('bundled', 128, null, 700),
+  row('fa3.vllm', 128, null, 651),
+  row('bundled', 512, 16, 500),
+  row('fa3.vllm', 512, 16, null, 'head dimension <at most> 256 | & no more'),
+];
+
+test('a report with libraries keeps them, and their ratios; an old report without them still opens', () => {
+  const report = parseReport(fileOf(ROWS, true).text, 'x.json');
+  assert.equal(report.libraries?.[0]?.version, '0.24.0');
+  assert.equal(report.ratios?.[0]?.rounds, 7);
+  const old = { ...report, libraries: undefined, ratios: undefined };
+  assert.equal(parseReport(JSON.stringify(old), 'x.json').libraries, undefined);
+});
+
+test('the table says per engine, layout and head size what is declared and what was measured, refusals in their words', () => {
+  const section = readmeSection([fileOf(ROWS, true)], 'media/readme/libraries.svg');
+  assert.match(section, /!\[.+\]\(media\/readme\/libraries\.svg\)/);
+  assert.match(section, /\*\*prefill, causal, TFLOP\/s\*\*/);
+  assert.match(section, /\| FA3 of vLLM \| contiguous \| yes \/ 651, ×1\.03 \| [a-z–]+ \/ – \|/);
+  assert.match(section, /\| FA3 of vLLM \| page 16 \| [a-z–]+ \/ – \| no \/ refuses \|/);
+  assert.match(section, /- FA3 of vLLM: head dimension <at most> 256/);
+  assert.match(section, /\| Bundled kernels \| contiguous \| yes \/ 700 \|/);
+});
+
+test('without a library there is neither table nor chart', () => {
+  const own = fileOf(ROWS.filter((each) => each.engine === 'bundled'));
+  assert.equal(readmeChart([own]), null);
+  assert.doesNotMatch(readmeSection([own], 'media/readme/libraries.svg'), /libraries\.svg|own words/);
+});
+
+test('the chart draws what is right, names itself and what it shows, and is well-formed whatever a label holds', () => {
+  const svg = readmeChart([fileOf(ROWS)]) ?? '';
+  assert.match(svg, /role="img" aria-labelledby="title desc"/);
+  assert.match(svg, /<title id="title">Attention engines measured on NVIDIA H200<\/title>/);
+  assert.match(
+    svg,
+    /<desc id="desc">prefill, causal, contiguous, TFLOP\/s: Head size 128: Bundled kernels 700, FA3 of vLLM 651\.<\/desc>/,
+  );
+  assert.equal([...svg.matchAll(/<rect /g)].length, 2);
+  const widths = [...svg.matchAll(/<rect class="(\w+)" x="250" y="[\d.]+" width="([\d.]+)"/g)].map((match) => [
+    match[1],
+    Number(match[2]),
+  ]);
+  assert.deepEqual(widths, [
+    ['own', 540],
+    ['other', 502.2],
+  ]);
+  const odd = engineChart([row('bundled', 64, null, 1), row('<x> & "y"', 64, null, 1)], 'A & B') ?? '';
+  assert.match(odd, /A &amp; B/);
+  assert.match(odd, /&lt;x&gt; &amp; &quot;y&quot;/);
+});
+
+test('the chart does not depend on the order of reports beyond the first to have an engine', () => {
+  const again = fileOf([row('bundled', 128, null, 690), row('ffpa', 128, null, 10)]);
+  const svg = readmeChart([fileOf(ROWS), again]) ?? '';
+  assert.match(svg, /Bundled kernels 700, FA3 of vLLM 651, FFPA 10/);
+});
