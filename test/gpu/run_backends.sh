@@ -51,6 +51,7 @@ case $set in
   flash)
     environment flash flash
     measure flash fa2.vllm,fa3.vllm,flashmla.vllm "$contiguous,gemma4"
+    measure flash-mla fa2.vllm,fa3.vllm,flashmla.vllm mla-decode
     measure flash-paged fa2.vllm,fa3.vllm "$paged"
     ;;
   fa4)
@@ -66,6 +67,7 @@ case $set in
     environment flashinfer flashinfer
     export FLASHINFER_CUDA_ARCH_LIST=9.0a
     measure flashinfer flashinfer "$contiguous"
+    measure flashinfer-mla flashinfer mla-decode
     measure flashinfer-paged flashinfer "$paged" --page 16,64
     ;;
   *) echo "There is no set $set." >&2; exit 2 ;;

@@ -32,6 +32,9 @@ const prefill = { op: 'prefill', dtype: 'bf16', batch: 1, causal: true } as cons
 /** One new token per sequence, as a serving engine decodes. */
 const decode = { op: 'decode', dtype: 'bf16', batch: 32, qLen: 1, causal: true } as const;
 
+/** DeepSeek's attention as it decodes: K and V in one latent of 512 and 64 rope elements, one KV head. */
+const mlaDecode = { ...decode, op: 'mlaDecode', kvHeads: 1 } as const;
+
 /** In menu order; `quick` first because it is what a first-time user runs. */
 export const PRESETS: readonly Preset[] = [
   preset('quick', 'Quick check', 'Does the common head size work, contiguous and paged, and about how fast?', {
@@ -112,6 +115,14 @@ export const PRESETS: readonly Preset[] = [
     qHeads: 32,
     kvHeads: 8,
     kvLen: 8192,
+  }),
+  preset('mla-decode', 'DeepSeek MLA, decode', '128 query heads over one latent KV head, 128 sequences of 4k tokens.', {
+    ...mlaDecode,
+    headDims: [576],
+    batch: 128,
+    pageSizes: [16, 64, 128],
+    qHeads: 128,
+    kvLen: 4096,
   }),
 ];
 

@@ -1,6 +1,6 @@
 /**
  * The runner with a real torch, on the CPU: the same inputs, judge and rows as the native runner, through torch's own kernels.
- * Runs where ATTN_DIAG_TORCH_PYTHON names an interpreter with torch; nothing is installed for it.
+ * Runs where BENCH_TORCH_PYTHON names an interpreter with torch; nothing is installed for it.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -8,8 +8,8 @@ import type { AttentionCase, CaseResult } from '../../../extension/core/attentio
 import type { BackendEngine } from '../../../extension/core/measure/engines';
 import { bench, benchCase, only, request } from './benchProcess';
 
-const PYTHON = process.env['ATTN_DIAG_TORCH_PYTHON'] ?? '';
-const skip = PYTHON === '' && 'ATTN_DIAG_TORCH_PYTHON names no interpreter with torch';
+const PYTHON = process.env['BENCH_TORCH_PYTHON'] ?? '';
+const skip = PYTHON === '' && 'BENCH_TORCH_PYTHON names no interpreter with torch';
 
 /** Cases, and what rounding costs on 97 of their rows as the native runner's CPU device says (`roundingFloor`). */
 const CASES: ReadonlyArray<readonly [Partial<AttentionCase>, number]> = [
