@@ -19,6 +19,9 @@ export async function findChromium() {
   return existsSync(fetched) ? fetched : null;
 }
 
+/** Two cores may be compiling beside it. */
+const START_DEADLINE_MS = 120_000;
+
 /**
  * Starts a headless Chromium that talks to 127.0.0.1 only.
  * @returns {Promise<import('playwright-core').Browser>}
@@ -32,6 +35,7 @@ export async function launchChromium() {
     );
   return await chromium.launch({
     executablePath,
+    timeout: START_DEADLINE_MS,
     args: [
       // Containers and root have no user namespaces for the sandbox; the only pages opened are our own.
       '--no-sandbox',

@@ -17,7 +17,7 @@ import { killTree, npmCommand, runQuietly } from './processes.mjs';
 const LOCK_DIR = path.join(REPO_ROOT, 'extension', 'dev', 'vscodeServer');
 const LOCKED_FILES = ['package.json', 'package-lock.json', 'workbench/package.json', 'workbench/package-lock.json'];
 /** A server that has not said where it listens by then is not going to. */
-const START_DEADLINE_MS = 60_000;
+const START_DEADLINE_MS = 120_000;
 
 /**
  * @typedef {object} ServerInstall
@@ -210,4 +210,13 @@ export function workbenchUrl(server, folder, payload) {
   else url.searchParams.set('folder', folder);
   if (payload !== undefined) url.searchParams.set('payload', JSON.stringify(payload));
   return url.href;
+}
+
+/**
+ * The address of a file on the machine of the server, as the workbench writes it; any character may be in the path.
+ * @param {RunningServer} server
+ * @param {string} file absolute path
+ */
+export function remoteUri(server, file) {
+  return `vscode-remote://127.0.0.1:${server.port}${file.split('/').map(encodeURIComponent).join('/')}`;
 }

@@ -13,7 +13,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { launchChromium } from '../../extension/dev/chromium.mjs';
 import { TEST_LINE_PREFIX } from './testLines.mjs';
-import { ensureVscodeServer, startVscodeServer, workbenchUrl } from '../../extension/dev/vscodeServer.mjs';
+import { ensureVscodeServer, remoteUri, startVscodeServer, workbenchUrl } from '../../extension/dev/vscodeServer.mjs';
 
 /** The slowest suite takes well under a minute; a workbench that hangs must not hang the build. */
 const DEADLINE_MS = 8 * 60_000;
@@ -59,12 +59,12 @@ try {
     if (line.startsWith(TEST_LINE_PREFIX)) console.log(line.slice(TEST_LINE_PREFIX.length));
   });
   await page.exposeFunction('codeAutomationExit', (/** @type {number} */ exitCode) => finish(exitCode));
-  const remote = `vscode-remote://127.0.0.1:${server.port}`;
   await page.goto(
     workbenchUrl(server, folder, [
-      ['extensionDevelopmentPath', `${remote}${developmentPath}`],
-      ['extensionTestsPath', `${remote}${testsPath}`],
+      ['extensionDevelopmentPath', remoteUri(server, developmentPath)],
+      ['extensionTestsPath', remoteUri(server, testsPath)],
     ]),
+    { timeout: 120_000 },
   );
   code = await finished;
 } finally {

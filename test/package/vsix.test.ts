@@ -109,7 +109,7 @@ function compareVersions(a: readonly number[], b: readonly number[]): number {
 
 /** The frame that holds the panel's own page, inside VS Code's webview frames. */
 async function panelFrame(page: Page): Promise<Frame> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     for (const frame of page.frames()) {
       const found = await frame
@@ -200,14 +200,14 @@ describe(`the ${NATIVE_TARGET} package`, () => {
     const workspace = await mkdtemp(path.join(os.tmpdir(), 'abd-w-'));
     try {
       const page = await browser.newPage();
-      await page.goto(workbenchUrl(server, workspace));
+      await page.goto(workbenchUrl(server, workspace), { timeout: 120_000 });
       // In the status bar from start-up on, whatever it has to say by then.
       await page
         .getByRole('button', { name: /^Attention backend:/ })
         .first()
-        .click({ timeout: 60_000 });
+        .click({ timeout: 120_000 });
       const frame = await panelFrame(page);
-      await frame.locator('main').filter({ hasText: 'use_system_flash_attn' }).waitFor({ timeout: 30_000 });
+      await frame.locator('main').filter({ hasText: 'use_system_flash_attn' }).waitFor({ timeout: 60_000 });
     } finally {
       await browser.close();
       await server.stop();

@@ -10,7 +10,7 @@ export const SECTION = 'attentionDiagnostics';
 
 const POLL_MS = 25;
 /** Generous: the machine may be running a compiler beside this. */
-const DEADLINE_MS = 30_000;
+const DEADLINE_MS = 60_000;
 
 /** The activated extension. */
 export async function activated(): Promise<TestApi> {

@@ -43,7 +43,7 @@ export async function openWorkbench(
   settings: Readonly<Record<string, unknown>>,
   viewport = { width: 1280, height: 900 },
 ): Promise<Workbench> {
-  const { ensureVscodeServer, startVscodeServer, workbenchUrl, launchChromium } = await devTools();
+  const { ensureVscodeServer, startVscodeServer, remoteUri, workbenchUrl, launchChromium } = await devTools();
   const install = await ensureVscodeServer((line) => console.log(line));
   const dataDir = await mkdtemp(path.join(os.tmpdir(), 'abd-ui-'));
   const folder = path.join(dataDir, 'work');
@@ -53,17 +53,19 @@ export async function openWorkbench(
     JSON.stringify({ 'workbench.startupEditor': 'none', 'chat.disableAIFeatures': true, ...settings }, null, 2),
   );
   const server = await startVscodeServer(install, { dataDir, forTests: true, workspaceTrust: false });
-  const browser = await launchChromium();
+  let browser: Browser | null = null;
   const close = async (): Promise<void> => {
-    await browser.close();
+    await browser?.close();
     await server.stop();
     await rm(dataDir, { recursive: true, force: true });
   };
   try {
+    browser = await launchChromium();
     const page = await browser.newPage({ viewport });
-    const remote = `vscode-remote://127.0.0.1:${server.port}`;
-    await page.goto(workbenchUrl(server, folder, [['extensionDevelopmentPath', `${remote}${process.cwd()}`]]));
-    await page.locator('.statusbar-item', { hasText: 'GPU' }).first().waitFor({ timeout: 60_000 });
+    page.setDefaultTimeout(60_000);
+    page.setDefaultNavigationTimeout(120_000);
+    await page.goto(workbenchUrl(server, folder, [['extensionDevelopmentPath', remoteUri(server, process.cwd())]]));
+    await page.locator('.statusbar-item', { hasText: 'GPU' }).first().waitFor({ timeout: 120_000 });
     return { page, folder, close };
   } catch (error) {
     await close();
@@ -97,7 +99,7 @@ export async function chooseFile(page: Page, title: string, file: string): Promi
 
 /** The panel's own document, two frames deep. */
 export async function panelFrame(page: Page): Promise<Frame> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     for (const frame of page.frames()) {
       if (!frame.url().includes('/webview/browser/pre/') || frame.parentFrame() === page.mainFrame()) continue;

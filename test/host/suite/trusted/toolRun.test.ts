@@ -50,6 +50,8 @@ describe('a run of a tool', () => {
       preferences: () => PREFERENCES,
       probe: () => Promise.resolve(),
       acceptFacts: () => undefined,
+      interpreter: () => Promise.resolve(null),
+      benchScript: '',
     });
     registerLmTools({
       store,
