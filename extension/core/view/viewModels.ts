@@ -21,6 +21,7 @@ import {
   type MatrixSection,
   type ReasonView,
 } from './viewModelsMatrix';
+import { validationView, type ValidationView } from './viewModelsValidation';
 import { selectionText, whatIfSection, type WhatIfSection } from './viewModelsWhatIf';
 import { resultsSection, runSection, type ResultsSection, type RunSection } from './viewModelsRun';
 
@@ -32,6 +33,8 @@ export interface SelectionView {
   /** `FLASH_ATTN (FA3)`, or what happens instead. */
   readonly text: string;
   readonly detail: string | null;
+  /** What it rests on. */
+  readonly level: EvidenceLevel;
   readonly reasons: readonly ReasonView[];
 }
 
@@ -46,6 +49,7 @@ export interface RulesSection {
   readonly modelFailure: string | null;
   readonly selections: readonly SelectionView[];
   readonly assumptions: readonly string[];
+  readonly validation: ValidationView;
 }
 
 /** The switch and what it does. */
@@ -208,7 +212,7 @@ function findingsWithoutFamily(state: AppState): readonly Finding[] {
   const version = askedVersion(state.vllmVersion, environment);
   const written = known(state.serve)?.written ?? NOTHING_WRITTEN;
   return withFixes(
-    withEnvironment(serveFindings(version, written), environment, version),
+    withEnvironment(serveFindings(version, written), environment, version, null),
     fixContext(state, version, state.flag.value),
   );
 }
@@ -296,6 +300,7 @@ function rulesSection(state: AppState): RulesSection {
       modelFailure,
       selections: [],
       assumptions: [],
+      validation: validationView(state),
     };
   }
   const { evaluation } = answerInForce(state, derived);
@@ -322,10 +327,12 @@ function rulesSection(state: AppState): RulesSection {
           (selection.blockSize === null
             ? null
             : `block size ${selection.blockSize}${selection.explicit ? ', because it is set' : ''}`),
+        level: selection.level ?? 'declared',
         reasons: selection.reasons.map(reasonView),
       })),
     ),
     assumptions: evaluation.assumptions,
+    validation: validationView(state),
   };
 }
 

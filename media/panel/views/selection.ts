@@ -32,13 +32,14 @@ export function selectionView(context: ViewContext): View {
                     html`${answerGlyph(selection.answer)} <b>${selection.text}</b> for
                       ${selection.layerGroup}${
                         selection.detail === null ? nothing : html`<span class="quiet">, ${selection.detail}</span>`
-                      }`,
+                      }${selection.level === 'declared' ? nothing : html` <span class="level">${selection.level}</span>`}`,
                     reasonList(selection.reasons),
                   )}
                 </li>`,
             )}
           </ul>`
     }
+    ${validation(context)}
     ${
       rules.assumptions.length === 0
         ? nothing
@@ -52,6 +53,17 @@ export function selectionView(context: ViewContext): View {
           )
     }
   </section>`;
+}
+
+/** Asking the installed vLLM itself, and what came of it. */
+function validation({ model, send }: ViewContext): View {
+  const { canAsk, asking, text, canReport } = model.rules.validation;
+  if (!canAsk && text === null) return nothing;
+  return html`<div class="actions" aria-live="polite" aria-busy=${asking ? 'true' : 'false'}>
+    ${text === null ? nothing : html`<span class="quiet">${text}</span>`}
+    ${canAsk ? button('Ask the installed vLLM', () => send({ type: 'validateSelection' })) : nothing}
+    ${canReport ? button('Export bug report …', () => send({ type: 'exportBugReport' }), 'link') : nothing}
+  </div>`;
 }
 
 /** One click instead of a list, where there is no device to ask about. */
