@@ -8,7 +8,8 @@ import type { AxeResults } from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { panelModel } from '../../extension/core/view/viewModels';
 import { openPanelTab, startPanelServer, type PanelServer } from './support/panelPage';
-import { freshState, hopperState, measuredState, noGpuState, STATES } from './support/states';
+import { IDLE } from '../../extension/core/state/store';
+import { evaluated, fixableState, freshState, hopperState, measuredState, noGpuState, STATES } from './support/states';
 import { launchBrowser, THEMES, type ThemeName } from './support/workbench';
 
 const SHOTS = path.join(process.cwd(), 'test', 'out', 'shots');
@@ -40,6 +41,12 @@ async function violations(page: Page): Promise<string[]> {
   );
 }
 
+/** Opens every disclosure, as a user would who wants to see it all. */
+async function openAll(page: Page): Promise<void> {
+  const closed = page.locator('details:not([open]) > summary:visible');
+  while ((await closed.count()) > 0) await closed.first().click();
+}
+
 describe('every state in every theme', () => {
   for (const theme of Object.keys(THEMES) as ThemeName[]) {
     it(`${theme}: nothing is refused by the policy, axe finds nothing`, async () => {
@@ -50,6 +57,10 @@ describe('every state in every theme', () => {
         await tab.page.screenshot({ path: path.join(SHOTS, `${name}-${theme}.png`), fullPage: true });
         assert.deepEqual(await violations(tab.page), [], `${name} in ${theme}`);
       }
+      await tab.show(fixableState());
+      await openAll(tab.page);
+      await tab.page.screenshot({ path: path.join(SHOTS, `fixable-open-${theme}.png`), fullPage: true });
+      assert.deepEqual(await violations(tab.page), [], `everything open in ${theme}`);
       assert.deepEqual([...tab.problems], []);
       await tab.page.close();
     });
@@ -81,8 +92,9 @@ describe('narrow and zoomed', () => {
   ] as const) {
     it(`${label}: the page does not scroll sideways`, async () => {
       const tab = await openPanelTab(browser, server, 'dark', { width, height: 800 });
-      for (const name of ['fresh', 'hopper', 'measured', 'busy', 'report'] as const) {
+      for (const name of ['fresh', 'hopper', 'fixable', 'measured', 'busy', 'report'] as const) {
         await tab.show((STATES[name] ?? freshState)());
+        await openAll(tab.page);
         await tab.page.screenshot({ path: path.join(SHOTS, `${name}-${width}px.png`), fullPage: true });
         const overflow = await tab.page.evaluate(
           () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -108,6 +120,72 @@ describe('keyboard', () => {
     assert.match(await page.locator('.details').innerText(), /FA-LIMITS|head size/);
     await page.keyboard.press('Control+Home');
     assert.match(await page.locator('.details h3').innerText(), /Bundled kernels, head size 64/);
+    await page.close();
+  });
+
+  it('applies a fix: the button says what it does and sends ids only', async () => {
+    const { page, show, intents } = await openPanelTab(browser, server, 'hcDark');
+    await show(fixableState());
+    const fixes = page.getByRole('group', { name: 'Fixes: vLLM 0.24.0 has no attention_config.use_system_flash_attn' });
+    assert.deepEqual(await fixes.getByRole('button').allInnerTexts(), [
+      'Remove attention_config.use_system_flash_attn',
+      'Write flash_attn_version: 4 instead',
+      'Show serve.yaml:5',
+    ]);
+    const finding = 'unknown-config-field:use_system_flash_attn';
+    await fixes.getByRole('button').first().focus();
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Space');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    assert.deepEqual((await intents()).slice(1), [
+      { type: 'applyFix', findingId: finding, fixId: 'edit:remove:attention_config.use_system_flash_attn' },
+      { type: 'applyFix', findingId: finding, fixId: 'edit:fa4' },
+      { type: 'revealFinding', findingId: finding },
+    ]);
+    await page.close();
+  });
+
+  it('compares releases: opens the table, chooses a release, and what changes is said in words', async () => {
+    const { page, show, intents } = await openPanelTab(browser, server, 'light');
+    const state = { ...fixableState(), serve: IDLE, flag: { value: false, setIn: 'default' as const } };
+    await show(evaluated({ ...state, vllmVersion: { value: '0.19.0', setIn: 'workspace' } }));
+    await page.getByText('With another vLLM:').focus();
+    await page.keyboard.press('Enter');
+    const table = page.getByRole('table', { name: 'What each release selects on SM90 Hopper' });
+    assert.deepEqual(await table.getByRole('columnheader').allInnerTexts(), [
+      'Layers',
+      'vLLM 0.19.0',
+      'vLLM 0.33.0',
+      'Why it changes',
+    ]);
+    const row = table.getByRole('row', { name: /^full_attention d512|, full_attention d512/ });
+    assert.match(await row.innerText(), /TRITON_ATTN[\s\S]*TRITON_FLASH_ATTN \(FA4\)[\s\S]*flash_attn_version to 4/);
+    assert.match(await row.locator('td').nth(1).textContent().then(String), /differs from the release before/);
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => (document.activeElement as HTMLSelectElement).value), '0.19.0');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('ArrowDown');
+    assert.deepEqual((await intents()).at(-1), { type: 'compareReleases', from: '0.19.0', to: '0.32.0' });
+    await page.close();
+  });
+
+  it('shows families as columns, and marks what differs by sign and word', async () => {
+    const { page, show } = await openPanelTab(browser, server, 'dark');
+    await show(noGpuState());
+    await page.getByText('On another GPU:').focus();
+    await page.keyboard.press('Space');
+    const table = page.getByRole('table', { name: /^What vLLM 0\.33\.0 selects on each SM family/ });
+    assert.deepEqual(
+      (await table.getByRole('columnheader').allInnerTexts()).map((text) => text.split('\n')[0]),
+      ['Layers', 'SM80', 'SM89', 'SM90', 'SM100', 'SM120'],
+    );
+    await show(hopperState());
+    assert.equal(await table.getByRole('columnheader', { name: /SM90 \(asked\)/ }).count(), 1);
+    const differing = table.locator('td', { hasText: 'differs from SM90' });
+    assert.ok((await differing.count()) > 0);
+    assert.equal(await differing.first().locator('.delta').innerText(), '≠');
     await page.close();
   });
 
@@ -154,7 +232,7 @@ describe('intents', () => {
     await page.getByRole('switch').click();
     await page.getByLabel("Ask vLLM's rules about").selectOption({ label: 'SM100 Blackwell' });
     await page.getByLabel('Preset').selectOption({ label: 'Gemma 4 (256/512)' });
-    await page.getByRole('button', { name: /^Run 24 cases/ }).click();
+    await page.getByRole('button', { name: /^Run 24 cases on/ }).click();
     assert.deepEqual(await intents(), [
       { type: 'ready', protocolVersion: 1 },
       { type: 'setSystemFlashAttn', on: true },
@@ -173,7 +251,7 @@ describe('intents', () => {
     await field.fill('64, many');
     assert.equal(await field.getAttribute('aria-invalid'), 'true');
     assert.match(await page.locator('.problem').innerText(), /whole numbers/);
-    assert.equal(await page.getByRole('button', { name: /^Run/ }).isDisabled(), true);
+    assert.equal(await page.getByRole('button', { name: /^Run 6 cases on/ }).isDisabled(), true);
     await field.fill('7, 520');
     await page.waitForTimeout(400);
     const sent = (await intents()).filter((intent) => intent.type === 'setRequest');

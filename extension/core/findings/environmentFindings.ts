@@ -6,7 +6,7 @@ import { attentionConfigFields, flashAttnVersionValues } from '../catalog/config
 import { backendPriorities } from '../catalog/priorities';
 import type { SelectorQuery } from '../catalog/query';
 import { backendNames } from '../catalog/registry';
-import { resolveRelease } from '../catalog/releases';
+import { resolveRelease, within } from '../catalog/releases';
 import type { EnvironmentFacts, EnvironmentTrap } from '../environment';
 import { environmentTraps, installedVllmVersion } from '../environment';
 import { copyFix, type Finding, type Severity, type Source } from '../verdict';
@@ -158,6 +158,35 @@ export function catalogDifferences(facts: EnvironmentFacts): readonly CatalogDif
   return differences;
 }
 
+/** Families whose sinks and fastest paths need FlashInfer's trtllm kernels, by release. */
+function wantsCubins(vllmVersion: string, [major]: readonly [number, number]): boolean {
+  return major === 10 || (major === 12 && within(resolveRelease(vllmVersion).release, '0.28.0'));
+}
+
+/** FlashInfer without prebuilt kernels, on a family that needs those that only come prebuilt. */
+function cubinsMissing(
+  facts: EnvironmentFacts,
+  vllmVersion: string,
+  capability: readonly [number, number] | null,
+): readonly Finding[] {
+  const missing = facts.flashinfer && !facts.flashinferCubin;
+  if (capability === null || !missing || !wantsCubins(vllmVersion, capability)) return [];
+  const version = facts.dists['flashinfer-python']?.version;
+  return [
+    {
+      id: 'flashinfer-cubin-missing',
+      code: 'flashinfer-cubin-missing',
+      severity: 'warning',
+      title: 'flashinfer-cubin is not installed, so trtllm kernels depend on a download',
+      detail: `On ${capability.join('.')} FlashInfer's trtllm and XQA paths, attention sinks included, use kernels that come prebuilt: vLLM takes them as there when it can reach NVIDIA's server, and goes without when it cannot. Install flashinfer-cubin of the same version as flashinfer-python.`,
+      level: 'inspected',
+      source: { where: `vllm ${vllmVersion} utils/flashinfer.py`, ruleId: 'TRAP-15' },
+      range: null,
+      fixes: [copyFix(`pip install flashinfer-cubin${version === undefined ? '' : `==${version}`}`)],
+    },
+  ];
+}
+
 /** All findings about an environment: traps first, then differences from the catalog as contradictions. */
 export function environmentFindings(facts: EnvironmentFacts): readonly Finding[] {
   const version = installedVllmVersion(facts) ?? '';
@@ -194,10 +223,15 @@ export function withEnvironment(
   findings: readonly Finding[],
   facts: EnvironmentFacts | null,
   vllmVersion: string,
+  capability: readonly [number, number] | null,
 ): readonly Finding[] {
   if (facts === null) return findings;
   // Another release than the installed one was asked about: what its files would do is only declared.
   const isInstalled = installedVllmVersion(facts) === vllmVersion;
   const kept = isInstalled ? findings.filter((finding) => !INSPECTED_INSTEAD.has(finding.code)) : findings;
-  return [...environmentFindings(facts), ...kept];
+  return [
+    ...environmentFindings(facts),
+    ...(isInstalled ? cubinsMissing(facts, vllmVersion, capability) : []),
+    ...kept,
+  ];
 }

@@ -88,6 +88,56 @@ function explicitRefused({ request, selections, prepared }: FindingInput): reado
   });
 }
 
+/** Reasons that a setting of the user's gives: the setting, and vLLM's word for it. */
+const REFUSED_SETTINGS = [
+  { code: 'kv-cache-dtype-refused', reason: 'kv_cache_dtype not supported', option: '--kv-cache-dtype' },
+  { code: 'block-size-refused', reason: 'block_size not supported', option: '--block-size' },
+] as const;
+
+/**
+ * A KV cache dtype or block size that the chosen backend or every backend refuses, or that alone keeps a backend out which
+ * comes before the selected one. (A block size that only keeps some out is vLLM's own warning, see `blockSize`.)
+ */
+function refusedSettings({ request, prepared, selections, verdicts }: FindingInput): readonly Draft[] {
+  const { kvCacheDtype, blockSize: tokens } = request.serve;
+  const values = { '--kv-cache-dtype': kvCacheDtype === 'auto' ? null : kvCacheDtype, '--block-size': tokens };
+  return REFUSED_SETTINGS.flatMap(({ code, reason, option }) => {
+    const value = values[option];
+    if (value === null) return [];
+    return selections.flatMap((selection): readonly Draft[] => {
+      const asked = verdicts.filter(
+        (verdict) => verdict.question === 'selects' && verdict.layerGroup === selection.layerGroup,
+      );
+      const winner = asked.findIndex((verdict) => verdict.subject === selection.backend);
+      const chosen = selection.explicit ? asked.slice(0, 1) : asked;
+      const names = (verdict: Verdict): boolean => verdict.reasons.some((each) => each.text === reason);
+      const stops = selection.error !== null && chosen.length > 0 && chosen.every(names);
+      const alone = asked
+        .slice(0, Math.max(0, winner))
+        .filter((verdict) => names(verdict) && verdict.reasons.length === 1)
+        .map((verdict) => verdict.subject);
+      if (!stops && (alone.length === 0 || selection.explicit || option === '--block-size')) return [];
+      return [
+        {
+          code,
+          severity: stops ? 'error' : 'warning',
+          about: selection.layerGroup,
+          title: stops
+            ? `${option} ${value} is refused by ${selection.explicit ? 'the chosen backend' : 'every backend'} for ${selection.layerGroup}`
+            : `${option} ${value} keeps ${alone.join(', ')} out for ${selection.layerGroup}`,
+          detail: sentences(
+            stops
+              ? `vLLM ${prepared.release} stops at start-up: ${reason}`
+              : `${selection.backend ?? ''} is used instead, because ${alone.join(', ')} says: ${reason}`,
+            `Remove ${option}, or choose a value or backend that go together.`,
+          ),
+          source: { where: `vllm ${prepared.release} v1/attention/backend.py`, ruleId: 'VAL' },
+        },
+      ];
+    });
+  });
+}
+
 /** The works verdict of the backend that a layer group got. */
 function worksOf(selection: GroupSelection, verdicts: readonly Verdict[]): Verdict | undefined {
   return verdicts.find(
@@ -478,6 +528,7 @@ function systemFa4BreaksRotary({ request, prepared }: FindingInput): readonly Dr
 const MAKERS = [
   backendName,
   explicitRefused,
+  refusedSettings,
   contradictions,
   systemFa4Refuses,
   systemFa4SplitKv,
@@ -526,6 +577,8 @@ const SETTING_OF_CODE: Readonly<Record<string, FindingSetting>> = {
   'flash-attn-version-without-effect': 'flashAttnVersion',
   'fa4-slower-on-hopper': 'flashAttnVersion',
   'block-size-precludes-backend': 'blockSize',
+  'block-size-refused': 'blockSize',
+  'kv-cache-dtype-refused': 'kvCacheDtype',
   'unknown-config-field': 'backendPerKind',
   'unknown-kind': 'backendPerKind',
   'kind-never-matches': 'backendPerKind',
@@ -544,8 +597,14 @@ const SETTING_OF_CODE: Readonly<Record<string, FindingSetting>> = {
 /** The same findings with the places of the settings they are about; a finding that has a place keeps it. */
 export function locateFindings(findings: readonly Finding[], ranges: FindingRanges): readonly Finding[] {
   return findings.map((finding) => {
-    const setting = SETTING_OF_CODE[finding.code] ?? (finding.code === 'selected-but-fails' ? 'backend' : undefined);
-    const range = finding.range ?? (setting === undefined ? null : (ranges[setting] ?? null));
+    const setting = SETTING_OF_CODE[finding.code];
+    const range =
+      finding.range ??
+      (finding.code === 'selected-but-fails'
+        ? (ranges.flashAttnVersion ?? ranges.backend ?? null)
+        : setting === undefined
+          ? null
+          : (ranges[setting] ?? null));
     return range === finding.range ? finding : { ...finding, range };
   });
 }

@@ -153,7 +153,7 @@ export function deriveAnswer(inputs: DeriveInputs): DerivedAnswer | null {
           : []),
       ],
       findings: withFixes(
-        withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion),
+        withEnvironment(withServeFile(evaluation.findings, vllmVersion, written), environment, vllmVersion, capability),
         fixContext(inputs, vllmVersion, useSystemFlashAttn),
       ),
     },

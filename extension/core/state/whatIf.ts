@@ -40,6 +40,7 @@ export function comparedColumn(
     withServeFile(evaluation.findings, vllmVersion, written),
     known(inputs.environment),
     vllmVersion,
+    capability,
   );
   const findings = withFixes(
     eachOnce([...found, ...(known(inputs.serve)?.findings ?? [])]),

@@ -109,9 +109,9 @@ test('what inspection answers is not said again by the rules, unless another rel
     ...environmentFindings({ ...facts, conflicts: [] })[0],
     code: 'flash-attn-4-breaks-rotary',
   } as Finding;
-  assert.deepEqual(withEnvironment([declared], facts, '0.19.1'), []);
-  assert.deepEqual(withEnvironment([declared], facts, '0.20.0'), [declared]);
-  assert.deepEqual(withEnvironment([declared], null, '0.19.1'), [declared]);
+  assert.deepEqual(withEnvironment([declared], facts, '0.19.1', null), []);
+  assert.deepEqual(withEnvironment([declared], facts, '0.20.0', null), [declared]);
+  assert.deepEqual(withEnvironment([declared], null, '0.19.1', null), [declared]);
 });
 
 test('with an inspected environment the installed release answers, unless another one is set', () => {
