@@ -49,9 +49,20 @@ export interface ModelFacts {
   readonly dtype: 'bfloat16' | 'float16' | 'float32' | null;
   /** A discrete diffusion model (`canvas_length` in the config); absent = no. */
   readonly isDiffusion?: boolean;
+  /** What the checkpoint says of its KV cache (`quantization_config`); absent = nothing. */
+  readonly kvQuantization?: KvQuantization;
   /** Window of models with rolling sliding-window attention (`rswa_window` in the config); absent = none. */
   readonly rswaWindow?: number;
   readonly layerGroups: readonly LayerGroup[];
+}
+
+/** How a checkpoint's tools wrote its KV cache format: NVIDIA's ModelOpt, or llm-compressor (`compressed-tensors`). */
+export interface KvQuantization {
+  readonly tool: 'modelopt' | 'compressedTensors';
+  /** `fp8` or `nvfp4`; `other` = a format vLLM does not take over. */
+  readonly format: 'fp8' | 'nvfp4' | 'other';
+  /** One scale per attention head. */
+  readonly perHead: boolean;
 }
 
 /** The serve settings that take part in selection; names as in vLLM's own configuration. `null` = not set. */

@@ -12,7 +12,7 @@ import { Fields, ModelShapeFailure, isJsonObject, refuse } from './modelShapeFie
 import type { LayerKind } from './modelShapeLayers';
 import { LAYER_LIMIT, layerKinds } from './modelShapeLayers';
 import { isAtLeast, isMlaType, isMlaTypeInSomeRelease, isMmPrefix } from './modelShapeReleases';
-import type { LayerGroup, MlaShape, ModelFacts } from '../request';
+import type { KvQuantization, LayerGroup, MlaShape, ModelFacts } from '../request';
 
 /** What the shape depends on besides the file. */
 export interface ModelShapeOptions {
@@ -123,7 +123,11 @@ function readMla(
   if (modelType === null || !isMlaType(modelType, options.vllmVersion)) return null;
   const ropeDim = fields.integer('qk_rope_head_dim', 0) ?? 0;
   const indexTopk = fields.integer('index_topk', 1);
-  if ((fields.list('compress_ratios')?.length ?? 0) > 0) {
+  // transformers writes `compress_rates` by layer kind where DeepSeek's own files list `compress_ratios` by layer.
+  const compressed =
+    (fields.list('compress_ratios')?.length ?? 0) > 0 ||
+    (isJsonObject(fields.raw('compress_rates')) && isAtLeast(options.vllmVersion, '0.33.0'));
+  if (compressed) {
     // DeepSeek V4: the cache entry is one vector of head_dim, whose last part is rotary.
     const headDim = fields.integer('head_dim', 1);
     if (headDim === null) return null;
@@ -161,8 +165,8 @@ function readQueryHeads(text: TextConfig): number {
 /** KV heads over all ranks, from the first of the names vLLM tries; as many as query heads without any. */
 function readKvHeads(text: TextConfig, qHeads: number): number {
   const { fields, modelType } = text;
-  if (modelType !== null && /^(falcon|RefinedWeb|RefinedWebModel)$/.test(modelType)) {
-    // Falcon: without the new decoder architecture, multi_query means one KV head whatever else is written.
+  if (modelType !== null && /^(falcon|RefinedWeb|RefinedWebModel|gpt_bigcode)$/.test(modelType)) {
+    // Falcon without the new decoder architecture, and GPT BigCode: multi_query means one KV head whatever else is written.
     if (fields.boolean('new_decoder_architecture') !== true && fields.boolean('multi_query') === true) return 1;
   }
   const nested = fields.nested('attn_config')?.integer('kv_n_heads', 1) ?? null;
@@ -174,9 +178,8 @@ function readKvHeads(text: TextConfig, qHeads: number): number {
     'multi_query_group_num',
     'num_attention_groups',
   ]) {
-    // A class default for the KV heads only fits the class default of the query heads.
-    const value = fields.own('num_attention_heads') === undefined ? fields.raw(name) : fields.own(name);
-    if (value !== undefined) return required(fields, name, 1);
+    // The class fills in its own default, whatever the file says of the query heads.
+    if (fields.raw(name) !== undefined) return required(fields, name, 1);
   }
   return qHeads;
 }
@@ -205,7 +208,11 @@ function readHeadDim(text: TextConfig, qHeads: number): number {
 }
 
 /** The window in force, `null` for none. 0 means off, and Qwen-like classes have a switch that is off by default. */
-function readWindow(fields: Fields): number | null {
+function readWindow(fields: Fields, modelType: string | null): number | null {
+  if (modelType?.startsWith('modernbert') === true) {
+    // ModernBERT counts the tokens on both sides.
+    return Math.floor((fields.integer('local_attention', 0) ?? 0) / 2) || null;
+  }
   const window = fields.integer('sliding_window', 0) ?? fields.integer('sliding_window_size', 0);
   if (window === null || window === 0) return null;
   const enabled = fields.boolean('use_sliding_window') ?? !fields.hasDefault('max_window_layers');
@@ -277,7 +284,7 @@ function readLayers(
       `${count} layers are more than the ${LAYER_LIMIT} that are read.`,
     );
   }
-  const window = readWindow(fields);
+  const window = readWindow(fields, modelType);
   const { kinds, listed } = layerKinds(text.fields, row, count, window !== null);
   if (!kinds.some((kind) => kind !== 'none')) return [];
 
@@ -454,6 +461,32 @@ function readEncoderDecoder(fields: Fields, options: ModelShapeOptions, shared: 
   ];
 }
 
+/** `get_kv_cache_quant_algo_string` and the compressed-tensors scheme, as far as the file tells. */
+function readKvQuantization(root: Fields, text: Fields): KvQuantization | null {
+  const config = root.nested('quantization_config') ?? text.nested('quantization_config');
+  if (config === null) return null;
+  const method = config.raw('quant_method');
+  const producer = config.nested('producer')?.raw('name');
+  const own = config.raw('kv_cache_scheme');
+  if ((typeof method === 'string' && method.startsWith('modelopt')) || producer === 'modelopt') {
+    const inner = config.nested('quantization');
+    const written =
+      inner?.raw('kv_cache_scheme') ?? own ?? inner?.raw('kv_cache_quant_algo') ?? config.raw('kv_cache_quant_algo');
+    if (written === undefined || written === null) return null;
+    const named = isJsonObject(written) ? formatOfScheme(written) : String(written).toLowerCase();
+    const format = named === 'fp8' || named === 'nvfp4' ? named : 'other';
+    return { tool: 'modelopt', format, perHead: false };
+  }
+  if (!isJsonObject(own)) return null;
+  return { tool: 'compressedTensors', format: 'fp8', perHead: own['strategy'] === 'attn_head' };
+}
+
+function formatOfScheme(scheme: JsonObject): string {
+  if (scheme['type'] !== 'float') return 'other';
+  if (scheme['num_bits'] === 8 && scheme['dynamic'] === false) return 'fp8';
+  return scheme['num_bits'] === 4 ? 'nvfp4' : 'other';
+}
+
 function notesOnDefaults(text: TextConfig): string[] {
   const fields = [...text.fields.defaulted].filter((field) => field !== 'use_sliding_window');
   if (fields.length === 0 || text.row === undefined) return [];
@@ -492,13 +525,16 @@ function read(json: unknown, options: ModelShapeOptions): ModelShapeResult {
     layerGroups = groupLayers(readLayers(text, mla?.headDim ?? null, options, notes), mla, options, shared);
   if (layerGroups.length === 0)
     notes.push('No layer of this model has attention, so no attention backend is selected.');
-  const rswaWindow = root.number('rswa_window');
+  // vLLM fills this in for Unlimited-OCR, whose config does not name it.
+  const rswaWindow = root.number('rswa_window') ?? (architectureName === 'UnlimitedOCRForCausalLM' ? 128 : null);
+  const kvQuantization = readKvQuantization(root, text.fields);
   const model: ModelFacts = {
     modelType: text.modelType,
     architecture: architectureName,
     dtype: readDtype(root, text.fields),
     ...(root.number('canvas_length') === null ? {} : { isDiffusion: true }),
     ...(rswaWindow === null ? {} : { rswaWindow }),
+    ...(kvQuantization === null ? {} : { kvQuantization }),
     layerGroups,
   };
   return { ok: true, model, notes: [...notes, ...notesOnDefaults(text)] };

@@ -540,6 +540,19 @@ export const CLASS_DEFAULTS: Readonly<Record<string, ClassDefaults>> = {
     },
   },
   janus: { source: 'JanusConfig', textKey: 'text_config', textType: 'llama' },
+  kimi_k2: {
+    source: 'DeepseekV3Config',
+    defaults: {
+      num_attention_heads: 128,
+      num_key_value_heads: 128,
+      hidden_size: 7168,
+      num_hidden_layers: 61,
+      kv_lora_rank: 512,
+      qk_rope_head_dim: 64,
+      qk_nope_head_dim: 128,
+      v_head_dim: 128,
+    },
+  },
   kimi_k25: { source: 'Kimi_K25Config', textKey: 'text_config', textType: 'deepseek_v3' },
   kimi_linear: {
     source: 'KimiLinearConfig',
@@ -695,6 +708,16 @@ export const CLASS_DEFAULTS: Readonly<Record<string, ClassDefaults>> = {
   mllama_text_model: {
     source: 'MllamaTextConfig',
     defaults: { num_attention_heads: 32, num_key_value_heads: 8, hidden_size: 4096, num_hidden_layers: 40 },
+  },
+  modernbert: {
+    source: 'ModernBertConfig',
+    defaults: {
+      num_attention_heads: 12,
+      hidden_size: 768,
+      num_hidden_layers: 22,
+      local_attention: 128,
+      global_attn_every_n_layers: 3,
+    },
   },
   molmo2: { source: 'Molmo2Config', textKey: 'text_config', textType: 'molmo2_text' },
   molmo2_text: {
@@ -929,6 +952,16 @@ export const CLASS_DEFAULTS: Readonly<Record<string, ClassDefaults>> = {
   starcoder2: {
     source: 'Starcoder2Config',
     defaults: { num_attention_heads: 24, num_key_value_heads: 2, hidden_size: 3072, num_hidden_layers: 30 },
+  },
+  step3_text: {
+    source: "vLLM's Step3TextConfig",
+    defaults: {
+      num_attention_heads: 64,
+      num_attention_groups: 1,
+      head_dim: 256,
+      hidden_size: 7168,
+      num_hidden_layers: 61,
+    },
   },
   step3p5: {
     source: 'Step3p7TextConfig',

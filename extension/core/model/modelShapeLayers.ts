@@ -21,6 +21,8 @@ const KIND_OF: Readonly<Record<string, LayerKind>> = {
   qwen_sparse_attention: 'full',
   compressed_sparse_attention: 'full',
   heavily_compressed_attention: 'full',
+  // The window of R-SWA is the model's, not the layer's.
+  reference_sliding_attention: 'full',
   sliding_attention: 'sliding',
   hybrid_sliding: 'sliding',
   local_attention: 'sliding',
@@ -116,6 +118,9 @@ function hybridKinds(text: Fields, count: number): LayerKinds | null {
   if (zeroBased !== null) return fromIndices(zeroBased, count, 0);
   const oneBased = text.nested('linear_attn_config')?.integers('full_attn_layers', 1) ?? null;
   if (oneBased !== null) return fromIndices(oneBased, count, 1);
+
+  const globalEvery = text.integer('global_attn_every_n_layers', 1);
+  if (globalEvery !== null) return perLayer(count, (index) => (index % globalEvery === 0 ? 'full' : 'sliding'));
 
   const period = text.integer('attn_layer_period', 1);
   if (period !== null) {

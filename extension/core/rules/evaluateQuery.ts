@@ -16,6 +16,7 @@ export interface PreparedRequest {
   readonly context: SelectorContext;
   /** Backend as configured after the release's own rewrites; `null` = automatic. */
   readonly backend: string | null;
+  readonly useNonCausal: boolean;
   readonly rewrites: readonly Rewrite[];
   readonly assumptions: readonly string[];
   readonly dtype: QueryDtype;
@@ -99,14 +100,20 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
     useSystemFlashAttn: request.useSystemFlashAttn,
   };
   const { config, rewrites } = rewriteConfig(
-    { backend: serve.backend, flashAttnVersion: serve.flashAttnVersion },
+    {
+      backend: serve.backend,
+      flashAttnVersion: serve.flashAttnVersion,
+      cacheDtype: serve.kvCacheDtype,
+      useNonCausal: serve.useNonCausal,
+    },
     context,
     {
       modelType: model.modelType,
       headDims: model.layerGroups.map((group) => group.headDim),
       mla: model.layerGroups.some((group) => group.mla !== null),
       sparse: model.layerGroups.some((group) => group.mla !== null && group.mla.indexTopk !== null),
-      cacheDtype: serve.kvCacheDtype,
+      architecture: model.architecture,
+      kvQuantization: model.kvQuantization ?? null,
     },
   );
   const heads = model.layerGroups.some(
@@ -114,8 +121,9 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
   );
   return {
     release,
-    context: { ...context, flashAttnVersion: config.flashAttnVersion },
+    context: { ...context, flashAttnVersion: config.flashAttnVersion, cacheDtype: config.cacheDtype },
     backend: config.backend,
+    useNonCausal: config.useNonCausal,
     rewrites,
     assumptions: [
       ...assumptions,
@@ -139,16 +147,17 @@ export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, 
   return {
     headSize: group.headDim,
     dtype: prepared.dtype,
-    kvCacheDtype: serve.kvCacheDtype,
+    kvCacheDtype: prepared.context.cacheDtype,
     blockSize: serve.blockSize,
     useMla: group.mla !== null,
     hasSink: group.sinks,
     useSparse: group.mla !== null && group.mla.indexTopk !== null,
     useMmPrefix: prepared.mmPrefix,
-    usePerHeadQuantScales: false,
+    usePerHeadQuantScales:
+      within(prepared.release, '0.17.0') && group.mla === null && request.model.kvQuantization?.perHead === true,
     attnType: group.attnType,
     hasSlidingWindow: group.slidingWindow !== null,
-    useNonCausal: serve.useNonCausal,
+    useNonCausal: prepared.useNonCausal,
     useBatchInvariant: serve.batchInvariant,
     useKvConnector: serve.kvConnector,
     usePcp: serve.prefillContextParallelSize > 1,

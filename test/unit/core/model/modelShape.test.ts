@@ -37,6 +37,23 @@ function summary(group: LayerGroup): string {
 
 /** Per model what vLLM 0.33.0 builds, from the published shapes of these models. */
 const EXPECTED: Readonly<Record<string, readonly string[]>> = {
+  'command-a': ['sliding_window d128 x48 96/8 window4097', 'full_attention d128 x16 96/8'],
+  'ernie-4.5-21b': ['full_attention d128 x28 20/4'],
+  'exaone-4-32b': ['sliding_window d128 x48 40/8 window4096', 'full_attention d128 x16 40/8'],
+  'falcon-h1-7b': ['full_attention d128 x44 12/2'],
+  'gemma-3n-e4b': ['sliding_window d256 x28 8/2 window512', 'full_attention d256 x7 8/2'],
+  'glm-4.5-air': ['full_attention d128 x46 96/8'],
+  'glm-5': ['mla_attention d576 x78 64/1 topk2048'],
+  'hunyuan-a13b': ['full_attention d128 x32 32/8'],
+  'kimi-k2.5': ['mla_attention d576 x61 64/1'],
+  'minimax-m2': ['full_attention d128 x62 48/8'],
+  'minimax-m3': ['full_attention d128 x60 64/4'],
+  'ministral-3-8b': ['full_attention d128 x34 32/8'],
+  'modernbert-base': ['full_attention d64 x8 12/12 encoder_only', 'sliding_window d64 x14 12/12 window64 encoder_only'],
+  'olmo-3-7b': ['sliding_window d128 x24 32/32 window4096', 'full_attention d128 x8 32/32'],
+  'phi-4-multimodal': ['sliding_window d128 x32 24/8 window262144'],
+  'qwen3-vl-8b': ['full_attention d128 x36 32/8'],
+  step3: ['full_attention d256 x61 64/1'],
   'bloom-7b1': ['full_attention d128 x30 32/32 alibi'],
   'command-r7b': ['sliding_window d128 x24 32/8 window4097', 'full_attention d128 x8 32/8'],
   'deepseek-v2-lite': ['mla_attention d576 x27 16/1'],
@@ -271,4 +288,43 @@ test('100,000 random configs: an answer or a typed error, never another throw; g
     }
   }
   assert.ok(read > 10_000, `only ${read} were readable`);
+});
+
+test("what vLLM's own convertor reads from incomplete configs: the class fills in its defaults", () => {
+  const heads = (json: Record<string, unknown>): string =>
+    groups(json)
+      .map((group) => `${group.headDim} ${group.qHeads}/${group.kvHeads}`)
+      .join(' ');
+  // KV heads of the class, even beside query heads of the file.
+  assert.equal(
+    heads({ model_type: 'gemma2', num_attention_heads: 16, head_dim: 256, num_hidden_layers: 1 }),
+    '256 16/4',
+  );
+  assert.equal(
+    heads({ model_type: 'qwen2', num_attention_heads: 28, hidden_size: 3584, num_hidden_layers: 1 }),
+    '128 28/32',
+  );
+  // A class whose default is none takes as many as query heads.
+  assert.equal(
+    heads({ model_type: 'llama', num_attention_heads: 16, hidden_size: 2048, num_hidden_layers: 1 }),
+    '128 16/16',
+  );
+  assert.equal(heads({ model_type: 'gpt_bigcode', n_layer: 1 }), '64 12/1');
+  assert.equal(heads({ model_type: 'step3_text', num_hidden_layers: 1 }), '256 64/1');
+  assert.deepEqual(
+    groups({ model_type: 'kimi_k2', num_hidden_layers: 1 }).map((group) => [group.headDim, group.mla?.qkRopeHeadDim]),
+    [[576, 64]],
+  );
+  const modern = groups({ model_type: 'modernbert' });
+  assert.deepEqual(
+    modern.map((group) => [group.slidingWindow, group.layers]),
+    [
+      [null, 8],
+      [64, 14],
+    ],
+  );
+  const v4 = { model_type: 'deepseek_v4', num_attention_heads: 64, num_hidden_layers: 1, head_dim: 512 };
+  const rates = { ...v4, qk_rope_head_dim: 64, compress_rates: { compressed_sparse_attention: 4 } };
+  assert.equal(groups(rates)[0]?.mla?.kvLoraRank, 448);
+  assert.equal(groups(rates, { vllmVersion: '0.32.0' })[0]?.mla ?? null, null);
 });
