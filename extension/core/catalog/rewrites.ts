@@ -84,11 +84,7 @@ function gemma4(
     : null;
 }
 
-function packedKv(
-  config: RewritableConfig,
-  context: SelectorContext,
-  facts: RewriteFacts,
-): (Rewrite & RewritableConfig) | null {
+function packedKv(config: RewritableConfig, context: SelectorContext): (Rewrite & RewritableConfig) | null {
   const { release } = context;
   const packed =
     (within(release, '0.20.0') && config.cacheDtype.startsWith('turboquant_')) ||

@@ -473,7 +473,11 @@ function readKvQuantization(root: Fields, text: Fields): KvQuantization | null {
     const written =
       inner?.raw('kv_cache_scheme') ?? own ?? inner?.raw('kv_cache_quant_algo') ?? config.raw('kv_cache_quant_algo');
     if (written === undefined || written === null) return null;
-    const named = isJsonObject(written) ? formatOfScheme(written) : String(written).toLowerCase();
+    const named = isJsonObject(written)
+      ? formatOfScheme(written)
+      : typeof written === 'string'
+        ? written.toLowerCase()
+        : 'other';
     const format = named === 'fp8' || named === 'nvfp4' ? named : 'other';
     return { tool: 'modelopt', format, perHead: false };
   }
