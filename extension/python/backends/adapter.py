@@ -17,15 +17,15 @@ class Prepared(object):
     `kernel`: the library's function that is called. `bind(tensors)`: a call without arguments on one copy of the inputs, whose
     time is the library's (its planning is done in prepare, as a serving loop plans once for many layers).
     `unpack(value)`: (output [tokens, qHeads, headDimV], log-sum-exp [tokens, qHeads] or None) of what a call returned.
-    `scope()`: entered around the calls. `out`: the output tensor, where the library takes one.
+    `scope()`: entered around the calls. `sinks_type`: the type the library was given the sinks in; None = float32.
     """
 
-    def __init__(self, kernel, bind, unpack, scope=contextlib.nullcontext, out=None):
+    def __init__(self, kernel, bind, unpack, scope=contextlib.nullcontext, sinks_type=None):
         self.kernel = kernel
         self.bind = bind
         self.unpack = unpack
         self.scope = scope
-        self.out = out
+        self.sinks_type = sinks_type
 
 
 class Adapter(object):

@@ -1,7 +1,7 @@
 """The installed flash-attn 2: packed sequences, and its KV-cache function for decoding over pages."""
 import importlib
 
-from .adapter import Adapter, Prepared, known, need, require_module, window_pair
+from .adapter import Adapter, Prepared, need, require_module, window_pair
 from .wire import Refused, Unavailable
 
 

@@ -1,6 +1,8 @@
 """The installed FlashAttention 3 (flash_attn_interface): packed sequences, its KV-cache function for pages, q_v for MLA."""
 import importlib
 
+import torch
+
 from .adapter import Adapter, Prepared, dist_version, known, need, require_module, window_pair
 
 
@@ -36,7 +38,7 @@ class FlashAttention3Adapter(Adapter):
         if problem.softcap > 0:
             arguments["softcap"] = problem.softcap
         if problem.sinks:
-            arguments["s_aux"] = tables.sinks.to(out.dtype)
+            arguments["s_aux"] = tables.sinks.to(torch.bfloat16)
         if problem.fp8:
             scale = out.new_full((problem.batch, problem.kv_heads), problem.kv_scale).float()
             arguments.update(k_descale=scale, v_descale=scale)
@@ -58,7 +60,7 @@ class FlashAttention3Adapter(Adapter):
             o, lse = (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, None)
             return o.reshape(problem.q_tokens, problem.q_heads, problem.head_dim_v), None if lse is None else lse.transpose(0, 1)
 
-        return Prepared(function.__name__, bind, unpack)
+        return Prepared(function.__name__, bind, unpack, sinks_type=torch.bfloat16)
 
 
 def split_mla(problem, tensors):

@@ -2,7 +2,9 @@
 import importlib
 import os
 
-from .adapter import Adapter, Prepared, accepts, find_folder, need, vllm_version, window_pair
+import torch
+
+from .adapter import Adapter, Prepared, accepts, find_folder, known, need, vllm_version, window_pair
 from .flash_attn2 import unpack_batched
 from .flash_attn3 import split_mla
 from .vllm_flash_attn import stub_vendored
@@ -29,9 +31,11 @@ class FlashAttention4Adapter(Adapter):
         if problem.softcap > 0:
             arguments["softcap"] = problem.softcap
         if problem.sinks:
-            arguments["learnable_sink"] = tables.sinks.to(out.dtype)
+            arguments["learnable_sink"] = tables.sinks.to(torch.bfloat16)
         if problem.lse:
-            arguments["return_lse"] = True
+            arguments.update(known(self.varlen, return_lse=True))
+        if problem.mla:
+            need(self.varlen, "qv", "the latent part of Q")
         # 0 lets the library split the keys of a few queries over the SMs, which is what vLLM passes when it decodes
         arguments["num_splits"] = 0 if problem.op != "prefill" else 1
         if problem.fp8:
@@ -49,7 +53,7 @@ class FlashAttention4Adapter(Adapter):
             more = dict(arguments, qv=latent) if latent is not None else arguments
             return lambda: self.varlen(q, k, v, **more)
 
-        return Prepared("flash_attn.cute flash_attn_varlen_func", bind, lambda value: self._packed(problem, value))
+        return Prepared("flash_attn.cute flash_attn_varlen_func", bind, lambda value: self._packed(problem, value), sinks_type=torch.bfloat16)
 
     def _fixed_batch(self, problem, arguments):
         def bind(tensors):
@@ -61,7 +65,7 @@ class FlashAttention4Adapter(Adapter):
                 more = dict(arguments, qv=latent.unflatten(0, (problem.batch, problem.max_q)))
             return lambda: self.fixed(q, k, v, **more)
 
-        return Prepared("flash_attn.cute flash_attn_func", bind, lambda value: unpack_batched(problem, value))
+        return Prepared("flash_attn.cute flash_attn_func", bind, lambda value: unpack_batched(problem, value), sinks_type=torch.bfloat16)
 
     def _with_fp8_cache(self, problem, tables, out, arguments):
         """As vLLM's wrapper does it: only the inner function takes the scales."""
@@ -78,7 +82,7 @@ class FlashAttention4Adapter(Adapter):
         def bind(tensors):
             return lambda: self.forward(tensors.q, tensors.k, tensors.v, **arguments)
 
-        return Prepared("flash_attn.cute _flash_attn_fwd, fp8 KV", bind, lambda value: self._packed(problem, value), out=out)
+        return Prepared("flash_attn.cute _flash_attn_fwd, fp8 KV", bind, lambda value: self._packed(problem, value), sinks_type=torch.bfloat16)
 
     @staticmethod
     def _packed(problem, value):

@@ -154,4 +154,4 @@ class FlashInferAdapter(Adapter):
             # its log-sum-exp is of base 2
             return value[0], value[1] * math.log(2.0)
 
-        return Prepared("{}, {}".format(name, backend) if backend else name, bind, unpack, out=out)
+        return Prepared("{}, {}".format(name, backend) if backend else name, bind, unpack)

@@ -59,4 +59,4 @@ class FlashMlaAdapter(Adapter):
             o, lse = value
             return o.reshape(problem.q_tokens, problem.q_heads, -1), lse.transpose(1, 2).reshape(problem.q_tokens, problem.q_heads)
 
-        return Prepared("flash_mla_with_kvcache", bind, unpack, out=out)
+        return Prepared("flash_mla_with_kvcache", bind, unpack)

@@ -42,11 +42,13 @@ def _stored(problem, tensor, sequence, tokens, head, dim, device):
     return out
 
 
-def compute_reference(problem, rows, device):
-    """The reference of `rows` as from Problem.sample_rows."""
+def compute_reference(problem, rows, device, sinks_type=torch.float32):
+    """The reference of `rows` as from Problem.sample_rows. `sinks_type`: what the library takes sinks as, a rounding of its inputs."""
     dtype = DTYPES[problem.dtype]
     kv_scale = torch.tensor(problem.kv_scale, dtype=torch.float32).item() if problem.fp8 else 1.0
     sinks = sink_values(problem, device)
+    if sinks is not None:
+        sinks = sinks.to(sinks_type).to(torch.float64)
     group = problem.q_heads // problem.kv_heads
     outs, roundeds, lses = [], [], []
     first = 0
@@ -72,7 +74,7 @@ def compute_reference(problem, rows, device):
         q = q[torch.arange(len(part), device=device), heads].to(dtype).to(torch.float64)
         bounds = torch.tensor(ranges, device=device)
         hidden = (keys < bounds[:, :1]) | (keys >= bounds[:, 1:])
-        sink = sinks[heads].to(torch.float64) if sinks is not None else None
+        sink = sinks[heads] if sinks is not None else None
         # a few rows at a time, so that the scores of a long sequence fit
         step = max(1, (1 << 25) // max(1, len(keys)))
         for i in range(0, len(part), step):
@@ -129,6 +131,10 @@ def _ratio(error, reference):
     return math.sqrt(error / reference) if reference > 0 else math.inf
 
 
+def _row_ratio(error2, ref2):
+    return torch.where(error2 == 0, torch.zeros_like(error2), torch.sqrt(error2 / ref2))
+
+
 def judge(problem, reference, out, lse):
     """Compares `out` [tokens, qHeads, headDimV] and `lse` [tokens, qHeads] (or None) with the reference."""
     verdict = Judgement()
@@ -144,17 +150,19 @@ def judge(problem, reference, out, lse):
     verdict.floor = _ratio(floor2.sum().item(), ref2.sum().item())
     verdict.finite = not bool((~torch.isfinite(got)).any())
     floor = max(verdict.floor, OUTPUT_ROUNDING[problem.dtype])
-    for i, (sequence, q_index, head) in enumerate(reference.rows):
-        where = "The row of sequence {}, query {}, head {}".format(sequence, q_index, head)
-        if bad[i]:
+    # floors of the rows, and their errors in norms of the reference; a reference of nothing allows no error
+    limits = MAX_ROW_RATIO * torch.clamp(_row_ratio(floor2, ref2), min=floor)
+    errors = _row_ratio(error2, ref2)
+    offending = torch.nonzero(bad | ~(errors <= limits)).flatten()
+    if len(offending):
+        first = offending[0].item()
+        where = "The row of sequence {}, query {}, head {}".format(*reference.rows[first])
+        if bad[first]:
             verdict.problem = ("notFinite", where + " holds a NaN or infinity, or should be empty and is not.")
-            return verdict
-        error = _ratio(error2[i].item(), ref2[i].item())
-        limit = MAX_ROW_RATIO * max(floor, _ratio(floor2[i].item(), ref2[i].item()))
-        if not error <= limit:
+        else:
             text = "{} is off by {:.2e} of its norm; rounding explains at most {:.2e}."
-            verdict.problem = ("rowError", text.format(where, error, limit))
-            return verdict
+            verdict.problem = ("rowError", text.format(where, errors[first].item(), limits[first].item()))
+        return verdict
     limit = MAX_FLOOR_RATIO * floor
     if not verdict.rel_error <= limit:
         text = "The output differs from the float64 reference by {:.2e} of its norm over {} rows; rounding explains {:.2e}."

@@ -14,7 +14,7 @@ import warnings
 from . import registry
 from .adapter import dist_version, explain_import
 from .problem import BadCase, Problem
-from .wire import PROTOCOL_VERSION, Refused, Unavailable, Wire, reason, result, shorten
+from .wire import PROTOCOL_VERSION, Refused, Unavailable, Wire, reason, result
 
 # Cases of more work are not attempted on a CPU unless asked for: about ten seconds with the reference.
 MAX_CPU_FLOPS = 2e11
@@ -29,7 +29,9 @@ MISCALLED = re.compile(
     r"|required keyword-only|expected at most \d+ argument|Expected a value of type .* for argument|is missing value for argument"
     r"|Unknown keyword argument|incompatible function arguments"
 )
-NO_COMPILER = re.compile("could not find nvcc|nvcc.{0,40}not found|CUDA_HOME|ninja.{0,40}(not found|required)|No module named 'ninja'", re.IGNORECASE)
+NO_COMPILER = re.compile(
+    "could not find nvcc|nvcc.{0,40}not found|CUDA_HOME|ninja.{0,40}(not found|required)|No module named 'ninja'", re.IGNORECASE
+)
 
 
 # What torch puts below every CUDA error, whatever it was.
@@ -241,8 +243,12 @@ class CaseRunner(object):
         free = self.device.free_bytes()
         allowed = None if free is None else free * self.options["maxMemoryFraction"]
         if allowed is not None and once + problem.set_bytes() > allowed:
-            text = "This case needs about {:.2f} GiB of memory; the run may use {:.2f} GiB. Make it smaller, free memory, or raise the memory share."
-            return result("outOfMemory", reason("memoryLimit", text.format((once + problem.set_bytes()) / 2**30, allowed / 2**30)))
+            needed = (once + problem.set_bytes()) / 2**30
+            text = (
+                "This case needs about {:.2f} GiB of memory; the run may use {:.2f} GiB. "
+                "Make it smaller, free memory, or raise the memory share."
+            )
+            return result("outOfMemory", reason("memoryLimit", text.format(needed, allowed / 2**30)))
         if on_gpu:
             self.device.limit_memory(allowed)
         with torch.no_grad():
@@ -282,7 +288,7 @@ class CaseRunner(object):
             self.stage = "check"
             checked = self.options["checkRows"]
             rows = problem.sample_rows(None if checked == "all" else checked)
-            expected = reference.compute_reference(problem, rows, place)
+            expected = reference.compute_reference(problem, rows, place, prepared.sinks_type or torch.float32)
             verdict = self._judge(problem, prepared, expected, value)
             if not verdict.finite and problem.pages is not None:
                 # A library may multiply what it should not see by zero; a serving engine keeps numbers there, and so it works.

@@ -70,7 +70,7 @@ class TritonUnifiedAdapter(Adapter):
         def bind(tensors):
             return lambda: self.function(tensors.q, tensors.k, tensors.v, **arguments)
 
-        return Prepared("unified_attention", bind, lambda value: (out, None), out=out)
+        return Prepared("unified_attention", bind, lambda value: (out, None))
 
     def _segments(self, problem, place):
         """Scratch of the split-key kernel, which vLLM allocates once per engine."""

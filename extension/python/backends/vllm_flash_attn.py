@@ -3,6 +3,8 @@ import importlib
 import os
 import sys
 
+import torch
+
 from .adapter import Adapter, Prepared, explain_import, known, need, stub_package, vllm_folder, vllm_version, window_pair
 from .flash_attn3 import split_mla
 from .wire import Unavailable
@@ -80,7 +82,7 @@ class VllmFlashAttentionAdapter(Adapter):
         if problem.softcap > 0:
             arguments["softcap"] = problem.softcap
         if problem.sinks:
-            arguments["s_aux"] = tables.sinks.to(out.dtype)
+            arguments["s_aux"] = tables.sinks.to(torch.bfloat16)
         if problem.fp8:
             scale = out.new_full((problem.batch, problem.kv_heads), problem.kv_scale).float()
             arguments.update(k_descale=scale, v_descale=scale)
@@ -100,7 +102,7 @@ class VllmFlashAttentionAdapter(Adapter):
                 return value, None
             return value[0], value[1].transpose(0, 1)
 
-        return Prepared("vllm_flash_attn.flash_attn_varlen_func, fa_version {}".format(self.number), bind, unpack, out=out)
+        return Prepared("vllm_flash_attn.flash_attn_varlen_func, fa_version {}".format(self.number), bind, unpack, sinks_type=torch.bfloat16)
 
     def _schedule(self, problem, tables, out):
         """What vLLM computes once per step and hands to every layer."""
