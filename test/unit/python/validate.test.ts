@@ -281,7 +281,20 @@ test('a namespace directory called vllm is not the package', async () => {
 });
 
 test('crashes, hangs, garbage and floods end it with a plain reason and leave nothing', async () => {
-  const folders = (): string[] => readdirSync(os.tmpdir()).filter((name) => name.startsWith('attn-diag-scratch-'));
+  const own = mkdtempSync(path.join(os.tmpdir(), 'attn-diag-test-'));
+  const before = process.env['TMPDIR'];
+  process.env['TMPDIR'] = own;
+  try {
+    await endsBadly();
+    assert.deepEqual(readdirSync(own), [], 'what was written while vLLM was imported is gone');
+  } finally {
+    if (before === undefined) delete process.env['TMPDIR'];
+    else process.env['TMPDIR'] = before;
+    rmSync(own, { recursive: true });
+  }
+});
+
+async function endsBadly(): Promise<void> {
   const crash = await asked(
     (tree) =>
       void standIn(tree).write('vllm/config/__init__.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n'),
@@ -314,8 +327,7 @@ test('crashes, hangs, garbage and floods end it with a plain reason and leave no
   );
   // What vLLM prints goes elsewhere, so it cannot be taken for the answer.
   assert.equal(forged.kind, 'answered');
-  assert.deepEqual(folders(), []);
-});
+}
 
 test('cancelling ends it at once, with what it started', async () => {
   const tree = new EnvironmentTree();
