@@ -5,6 +5,7 @@
  * strings in order, FlashAttention version.
  */
 import * as v from 'valibot';
+import { fieldEffect } from './configFields';
 import { resolveFlashAttnVersion } from './flashAttnVersion';
 import { backendPriorities } from './priorities';
 import type { Libraries, SelectorContext, SelectorModel, SelectorQuery } from './query';
@@ -268,7 +269,17 @@ export function replayCase(release: Release, recorded: RecordedCase): readonly R
     const badVersion =
       recorded.config.flashAttnVersion !== null &&
       !(within(release, '0.17.0') ? [2, 3, 4] : [2, 3]).includes(recorded.config.flashAttnVersion);
-    const refused = choice.kind === 'configError' || badVersion;
+    // A field the class does not have is refused from 0.16.0 on; a recording writes only the fields it set.
+    const { useNonCausal, useTrtllmAttention, backendPerKind } = recorded.config;
+    const written = {
+      use_non_causal: useNonCausal,
+      use_trtllm_attention: useTrtllmAttention,
+      backend_per_kind: backendPerKind ?? null,
+    };
+    const unknownField = Object.entries(written).some(
+      ([field, value]) => value !== null && fieldEffect(release, field) === 'aborts',
+    );
+    const refused = choice.kind === 'configError' || badVersion || unknownField;
     if (refused) add('selected', 'agree');
     else {
       const recordedText = `the configuration class refused: ${answer.error ?? ''}`;

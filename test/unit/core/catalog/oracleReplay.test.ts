@@ -18,7 +18,7 @@ const recordings = (sub: string): readonly string[] =>
     .filter((name) => name.endsWith('.json.gz'))
     .map((name) => join(folder, sub, name));
 
-function replay(file: string): ReplaySummary {
+function replay(file: string, answered = 0.9): ReplaySummary {
   const parsed = parseRecording(JSON.parse(gunzipSync(readFileSync(file)).toString('utf8')));
   assert.ok(parsed.ok, parsed.ok ? '' : parsed.issue);
   const summary = replayRecording(parsed.recording);
@@ -29,8 +29,8 @@ function replay(file: string): ReplaySummary {
   assert.equal(summary.disagreements.length, 0, shown);
   assert.equal(summary.unknownSelections, 0, 'selections are unknown outside the single-model backends');
   // A replay that answers nothing would pass the checks above.
-  assert.ok(summary.counts.selected.agree > summary.cases * 0.9);
-  assert.ok(summary.counts.flashAttnVersion.agree > summary.cases * 0.9);
+  assert.ok(summary.counts.selected.agree > summary.cases * answered);
+  assert.ok(summary.counts.flashAttnVersion.agree > summary.cases * answered);
   return summary;
 }
 
@@ -45,6 +45,15 @@ describe('recorded answers of real vLLM releases', () => {
         return `${question} ${agree}/${unknown}/${disagree}`;
       }).join(' · ');
       t.diagnostic(`${summary.release}: ${summary.cases} cases, agree/unknown/disagree: ${line}`);
+    });
+  }
+});
+
+describe('another distribution of requests, asked of the releases themselves', () => {
+  for (const file of recordings('fresh')) {
+    it(`${basename(file)}: nothing disagrees`, () => {
+      // More of them stop at the configuration class, or name a backend of one model alone.
+      replay(file, 0.6);
     });
   }
 });
