@@ -137,6 +137,13 @@ export interface ResultsSection {
 /** Rows sent to the panel; a report holds all of them. */
 export const MAX_RESULT_ROWS = 100;
 
+/** Cases of the two FlashAttention 4 shown beside each other. */
+const MAX_FLAG_PAIRS = 40;
+
+/** A compiler's refusal can be pages long; a report has all of it. */
+const MAX_REASON = 300;
+const MAX_PAIR_REASON = 120;
+
 const NOTHING_MEASURED =
   'Nothing has been measured yet. Run the cases above to see which head sizes and page layouts work here, how exact and how fast.';
 
@@ -237,7 +244,7 @@ export function resultsSection(state: AppState): ResultsSection {
       available,
       text: available
         ? `${version ?? 'version not stated'}${torch === null ? '' : `, torch ${torch}`}`
-        : (reason?.text ?? 'It cannot be called; no reason was given.'),
+        : brief(reason?.text ?? 'It cannot be called; no reason was given.', MAX_REASON),
     })),
     flagPairs: flagPairs(rows),
     hidden: rows.length - shown.length,
@@ -271,7 +278,7 @@ function resultRowView(
     ].join(', '),
     status: result.status,
     statusText: STATUS_WORDS[result.status],
-    reason: result.reason?.text ?? null,
+    reason: result.reason === null ? null : brief(result.reason.text, MAX_REASON),
     kernel:
       result.kernel === null
         ? null
@@ -324,7 +331,7 @@ function flagPairs(rows: readonly ResultRow[]): readonly FlagPairView[] {
   const [system, vendored] = FLAG_ENGINES;
   const pairs = sideBySide(rows, system, vendored);
   if (!pairs.some(({ first }) => first !== null) || !pairs.some(({ second }) => second !== null)) return [];
-  return pairs.slice(0, MAX_RESULT_ROWS).map((pair) => ({
+  return pairs.slice(0, MAX_FLAG_PAIRS).map((pair) => ({
     title: `${pair.case.op} d${pair.case.headDim}, ${formatPageSize(pair.case.pageSize)}`,
     system: pairSide(pair.first),
     vendored: pairSide(pair.second),
@@ -349,7 +356,7 @@ function pairSide(row: ResultRow | null): PairSideView {
     outcome:
       status === null
         ? 'not measured'
-        : `${STATUS_WORDS[status]}${result?.reason === undefined || result.reason === null ? '' : `: ${result.reason.text}`}`,
+        : `${STATUS_WORDS[status]}${result?.reason === undefined || result.reason === null ? '' : `: ${brief(result.reason.text, MAX_PAIR_REASON)}`}`,
     time: formatMs(result?.gpuMs?.median ?? null),
     rate,
     host: formatMs(result?.hostUs === undefined || result.hostUs === null ? null : result.hostUs / 1000),
@@ -390,6 +397,10 @@ function progressText(run: Extract<RunState, { kind: 'running' | 'cancelling' }>
   const who = run.libraries === undefined ? '' : `${engineAtWork(run.libraries.engine)}: `;
   if (run.caseIndex === null || current === undefined) return `${who === '' ? 'Preparing: ' : who}${phase}`;
   return `${who}${who === '' ? 'Case' : 'case'} ${run.caseIndex + 1} of ${run.cases.length} (${current.op} d${current.headDim}, ${formatPageSize(current.pageSize)}): ${phase}`;
+}
+
+function brief(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
 function engineAtWork(engine: string | null): string {

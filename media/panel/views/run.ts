@@ -109,8 +109,7 @@ function librariesView(libraries: readonly LibraryView[]): View {
             <span class="glyph ${each.available ? 'yes' : 'unknown'}" aria-hidden="true"
               >${each.available ? '✓' : '–'}</span
             >
-            ${each.label}<span class="visually-hidden"> ${each.available ? 'is there' : 'is not there'}</span>:
-            ${each.text}
+            ${each.label}: ${each.available ? each.text : `not there. ${each.text}`}
           </li>`,
       )}
     </ul>
@@ -151,7 +150,7 @@ function flagPairsView(pairs: readonly FlagPairView[]): View {
 
 function pairSide(side: PairSideView): View {
   const glyph = side.answer === 'yes' ? '✓' : side.answer === 'no' ? '✗' : '–';
-  return html`<td class="status">
+  return html`<td>
       <span class="glyph ${side.answer}" aria-hidden="true">${glyph}</span> ${side.outcome}
     </td>
     <td class="number">${side.time}<span class="sub">${side.rate}</span></td>

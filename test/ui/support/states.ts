@@ -265,6 +265,44 @@ export function measuredState(): AppState {
   };
 }
 
+/** The bundled kernels and installed libraries on the same cases; the figures are made up. */
+export function librariesState(): AppState {
+  const state = measuredState();
+  const cases = expandForm({ ...WIDE_FORM, headDims: [128, 512], pageSizes: [null, 16] });
+  const engines = ['bundled', 'fa3.vllm', 'fa4.system', 'fa4.vllm'];
+  const rows = cases.flatMap((each, rank) =>
+    engines.map((engine, place): ResultRow => {
+      const row = { ...okRow(each, GPU_ID, rank + place), engine };
+      const refuses = each.headDim === 512 && (engine === 'fa3.vllm' || engine === 'fa4.system');
+      if (refuses) {
+        const words = 'AssertionError: head_dim must be between 8 and 256';
+        return { ...row, result: emptyResult('unsupported', 'refusedByLibrary', words) };
+      }
+      if (engine === 'fa4.vllm' && rank === 3) {
+        const words = 'Its process crashed with a memory fault (SIGSEGV): Fatal Python error: Segmentation fault';
+        return { ...row, result: emptyResult('crashed', 'SIGSEGV', words) };
+      }
+      return { ...row, result: { ...row.result, hostUs: 30 + place, jitMs: place > 1 ? 4200 : null } };
+    }),
+  );
+  return {
+    ...state,
+    rows,
+    libraries: [
+      { engine: 'fa3.vllm', available: true, version: '0.24.0', torch: '2.11.0+cu130', reason: null },
+      { engine: 'fa4.system', available: true, version: '4.0.0b36', torch: '2.11.0+cu130', reason: null },
+      { engine: 'fa4.vllm', available: true, version: '0.33.0', torch: '2.11.0+cu130', reason: null },
+      {
+        engine: 'ffpa',
+        available: false,
+        version: null,
+        torch: '2.11.0+cu130',
+        reason: { code: 'notInstalled', text: 'ffpa-attn is not installed in this environment.' },
+      },
+    ],
+  };
+}
+
 /** Every state by name, as the screenshots are called. */
 export const STATES: Readonly<Record<string, () => AppState>> = {
   fresh: freshState,
@@ -283,6 +321,19 @@ export const STATES: Readonly<Record<string, () => AppState>> = {
       counts: { ok: 6, unsupported: 1 },
       caseIndex: 7,
       phase: 'check',
+    },
+  }),
+  libraries: librariesState,
+  librariesRunning: () => ({
+    ...librariesState(),
+    run: {
+      kind: 'running',
+      deviceId: GPU_ID,
+      cases: expandForm(WIDE_FORM),
+      counts: { ok: 6, unsupported: 1 },
+      caseIndex: 1,
+      phase: 'jit',
+      libraries: { engine: 'fa4.vllm', total: 40 },
     },
   }),
   busy: () => ({
