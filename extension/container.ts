@@ -85,7 +85,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   );
   const environmentProbing = own(new EnvironmentProbing(store, settings, log, probeScript(rootDir)));
   const validating = own(new Validating(store, log, validateScript(rootDir)));
-  own(new Deriving(store, log));
+  const deriving = own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
   const serveFile = own(new ServeFile(store, settings, log));
   const preferences = (): RunPreferences => ({
@@ -181,6 +181,8 @@ export function createContainer(context: vscode.ExtensionContext): Container {
   const firstReads = setTimeout(() => {
     void serveFile.load();
     void modelFile.load();
+    // Other families can be compared before any machine was looked at.
+    deriving.refresh();
   }, 0);
   own({ dispose: () => clearTimeout(firstReads) });
 

@@ -21,6 +21,11 @@ export class Deriving implements vscode.Disposable {
     this.#unsubscribe = store.subscribe(whatIfInputs, () => this.#schedule(), shallowEqual);
   }
 
+  /** Evaluates now, also when nothing has changed yet. */
+  refresh(): void {
+    this.#schedule();
+  }
+
   dispose(): void {
     this.#unsubscribe();
     if (this.#timer !== null) clearTimeout(this.#timer);

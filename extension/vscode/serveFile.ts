@@ -1,4 +1,5 @@
 /** Reads the serve file named by the setting. Reads only; nothing is executed. */
+import path from 'node:path';
 import * as vscode from 'vscode';
 import type { AppState, LoadedServeFile } from '../core/state/appState';
 import { DiagError } from '../core/errors';
@@ -10,12 +11,13 @@ import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 import { readTextFile, resolveSettingPath } from './workspaceFiles';
 
-/** Keeps the store's serve settings in step with the setting and with saves of the file. */
+/** Keeps the store's serve settings in step with the setting, with saves of the file and with changes on disk. */
 export class ServeFile implements vscode.Disposable {
   readonly #store: Store<AppState>;
   readonly #settings: SettingsReader;
   readonly #log: Logger;
   readonly #listener: vscode.Disposable;
+  #watched: { readonly uri: string; readonly watcher: vscode.Disposable } | null = null;
   #reads = 0;
 
   constructor(store: Store<AppState>, settings: SettingsReader, log: Logger) {
@@ -33,6 +35,7 @@ export class ServeFile implements vscode.Disposable {
     const written = this.#settings.current.serveConfigPath.value;
     this.#reads += 1;
     const read = this.#reads;
+    this.#watch(written === '' ? null : resolveSettingPath(written));
     if (written === '') {
       this.#store.patch({ serve: IDLE });
       return;
@@ -51,6 +54,29 @@ export class ServeFile implements vscode.Disposable {
 
   dispose(): void {
     this.#listener.dispose();
+    this.#watched?.watcher.dispose();
+  }
+
+  /** Watches one file; a terminal or a colleague's checkout may change it too. */
+  #watch(uri: vscode.Uri | null): void {
+    if (this.#watched?.uri === uri?.toString()) return;
+    this.#watched?.watcher.dispose();
+    this.#watched = null;
+    if (uri === null) return;
+    const { dir, base } = path.posix.parse(uri.path);
+    // A name is no pattern: brackets and stars in it stand for themselves.
+    const pattern = new vscode.RelativePattern(uri.with({ path: dir }), base.replace(/[[\]{}*?]/g, '[$&]'));
+    const watcher = vscode.workspace.createFileSystemWatcher(pattern);
+    const reload = (): void => void this.load();
+    this.#watched = {
+      uri: uri.toString(),
+      watcher: vscode.Disposable.from(
+        watcher,
+        watcher.onDidChange(reload),
+        watcher.onDidCreate(reload),
+        watcher.onDidDelete(reload),
+      ),
+    };
   }
 }
 

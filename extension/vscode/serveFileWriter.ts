@@ -55,14 +55,24 @@ export async function editFile(
     await writeFileEdits(file, editsFor(file.text, false));
     return 'saved';
   }
+  // Word of a change reaches this process before word of the document being dirty does, so the file has the last say.
+  const wasClean = !open.isDirty && open.getText() === (await textOnDisk(uri));
   const edits = editsFor(open.getText(), true);
   if (edits.length === 0) return 'saved';
-  const wasDirty = open.isDirty;
   if (!(await vscode.workspace.applyEdit(workspaceEdit(open, edits)))) {
     throw new DiagError('fileChanged', { path: uri.fsPath });
   }
   // Unsaved changes are the user's to save.
-  return !wasDirty && (await open.save()) ? 'saved' : 'unsaved';
+  return wasClean && (await open.save()) ? 'saved' : 'unsaved';
+}
+
+/** The file's text; `null` when it cannot be read. */
+async function textOnDisk(uri: vscode.Uri): Promise<string | null> {
+  try {
+    return new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
+  } catch {
+    return null;
+  }
 }
 
 /** Edits of a document's text as one undo step. */
