@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 PY=${PY:-3.12}
 OUT=native/build/backends
 WHEELS=${WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/attention-backend-diagnostics/peers}
-XZ=${XZ:--T0 -4}
+XZ=${XZ:--T0 -6}
 mkdir -p "$OUT" "$WHEELS"
 
 fetch() { # REQUIREMENT...: wheels for the machine, without what they require
@@ -54,6 +54,9 @@ flash() { # vLLM's FA2, FA3 and FlashMLA, built for torch 2.11
   unpack "$scratch/flash" 'vllm-0.24.0-*.whl'
   (cd "$scratch/flash" && rm -rf vllm/vllm_flash_attn/cute && mkdir -p dist && mv vllm-0.24.0.dist-info/METADATA dist/)
   mkdir -p "$scratch/flash/vllm-0.24.0.dist-info" && mv "$scratch/flash/dist/METADATA" "$scratch/flash/vllm-0.24.0.dist-info/"
+  local fa2=vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so
+  pack flash-fa2 "$scratch/flash" $fa2
+  rm "$scratch/flash/$fa2"
   pack flash "$scratch/flash" vllm/vllm_flash_attn vllm/_flashmla_C.abi3.so vllm/third_party/__init__.py \
     vllm/third_party/flashmla vllm/_version.py vllm-0.24.0.dist-info
 }

@@ -49,7 +49,7 @@ case $set in
     measure torch torch.sdpa.flash,torch.sdpa.cudnn,torch.sdpa.efficient,torch.sdpa.math,torch.flex "$contiguous"
     ;;
   flash)
-    environment flash flash
+    environment flash flash-fa2 flash
     measure flash fa2.vllm,fa3.vllm,flashmla.vllm "$contiguous,gemma4"
     measure flash-mla fa2.vllm,fa3.vllm,flashmla.vllm mla-decode
     measure flash-paged fa2.vllm,fa3.vllm "$paged"
