@@ -105,7 +105,8 @@ export async function askInstalledVllm(options: VllmValidationOptions): Promise<
     if (DiagError.is(known, 'cancelled')) throw known;
     return failedValidation(key, stage, errorText(known).what);
   } finally {
-    await rm(scratch, { recursive: true, force: true }).catch(() => undefined);
+    // What was killed may take a moment to die, and writes until then.
+    await rm(scratch, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }).catch(() => undefined);
   }
 }
 

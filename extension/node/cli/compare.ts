@@ -19,8 +19,8 @@ export const compareCommand: Command = {
   help: `usage: attn-diag compare BEFORE.json AFTER.json [options]
 
 Pairs rows of the same engine and case, installed libraries included, and sums up each engine. A time counts as changed
-when its median moved by more than the noise share and the p10–p90 bands do not touch; rows disturbed by another process
-are not judged.
+when its median moved by more than the noise share and the p10–p90 bands do not touch; rows disturbed by another
+process are not judged.
 
   --noise PERCENT      noise share (default ${NOISE_SHARE * 100})
   --json               print the comparison as JSON

@@ -78,14 +78,14 @@ What cannot be established is "unknown".
   --dtype T            bf16 (default) or fp16
   --system-fa4 WHICH   use_system_flash_attn: off (default), on, or diff for what flipping it changes
   --reasons            every reason with the place of its rule
-  --validate           asks the vLLM of --python itself: imports it there (10 to 40 s), starts no engine, loads no model,
-                       opens no network; for this machine's GPU, or for --sm. What it says overrules the catalog
+  --validate           asks the vLLM of --python itself: imports it there (10 to 40 s), starts no engine, loads no
+                       model, opens no network; for this machine's GPU, or for --sm. What it says overrules the catalog
   --bug-report FILE    with --validate: both answers for us, redacted; .json is a recording for attn-diag replay
 ${COMMON_HELP}
 
 Exit codes: 0 no finding of severity error (what diff says about flipping does not count), 1 there is one or a file
-cannot be read or the installed vLLM not be asked, 2 usage. Side by side: 1 when one of the families has one; with --upgrade-to, when the release upgraded
-to has one`,
+cannot be read or the installed vLLM not be asked, 2 usage. Side by side: 1 when one of the families has one; with
+--upgrade-to, when the release upgraded to has one`,
   async run(args, io) {
     const { values } = readOptions(args, EXPLAIN_OPTIONS);
     const target = values.json ?? null;

@@ -126,7 +126,7 @@ async function run(
       env: { PATH: process.env['PATH'], HOME: home, PYTHONPATH: '/nowhere', SECRET: 'x', LD_LIBRARY_PATH: '/lib' },
       engines: Object.keys(plans) as BackendEngine[],
       rounds: changes.rounds ?? 1,
-      deadlines: { startMs: 10_000, importMs: 3000, jitMs: 500, caseMs: changes.caseMs ?? 3000 },
+      deadlines: { startMs: 10_000, importMs: 3000, jitMs: 500, caseMs: changes.caseMs ?? 60_000 },
     },
     ...(changes.signal === undefined ? {} : { signal: changes.signal }),
   });

@@ -267,7 +267,7 @@ test('explain --json holds request, evaluation and matrix', async () => {
 });
 
 const badQuestions: readonly [string[], number, RegExp][] = [
-  [['--sm', 'hopper'], 2, /--sm takes an SM family/],
+  [['--sm', 'hopper'], 2, /--sm takes SM families/],
   [['--vllm', 'latest'], 2, /--vllm takes a version/],
   [['--system-fa4', 'maybe'], 2, /--system-fa4 is one of off, on, diff/],
   [['--head-dim', '0'], 2, /--head-dim/],
