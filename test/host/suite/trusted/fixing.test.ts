@@ -39,8 +39,13 @@ describe('fixes from the panel', () => {
     });
   }
 
+  // The browser VS Code saves by itself after a second, which would make unsaved text saved text.
+  const autoSave = (value: 'off' | undefined): Thenable<void> =>
+    vscode.workspace.getConfiguration('files').update('autoSave', value, vscode.ConfigurationTarget.Workspace);
+
   before(async () => {
     api = await activated();
+    await autoSave('off');
     await vscode.commands.executeCommand(`${SECTION}.openPanel`);
     api.receiveFromPanel({ type: 'setWhatIfFamily', capability: [9, 0] });
   });
@@ -51,7 +56,10 @@ describe('fixes from the panel', () => {
     await vscode.commands.executeCommand(`${SECTION}.openPanel`);
   });
 
-  after(() => api.receiveFromPanel({ type: 'setWhatIfFamily', capability: null }));
+  after(async () => {
+    api.receiveFromPanel({ type: 'setWhatIfFamily', capability: null });
+    await autoSave(undefined);
+  });
 
   it('change a closed file on disk, and the finding goes', async () => {
     apply(await shown('fix-closed.yaml', BEFORE), 'Remove attention_config.use_system_flash_attn');
