@@ -155,10 +155,17 @@ class BackendRun {
     }
   }
 
+  /** The first call of a library that compiles nothing has no more time than any other. */
+  #runner(engine: BackendEngine): EngineRunner {
+    const { jitMs, caseMs } = this.#deadlines;
+    const compiles = engineFacts(engine)?.compiles === true;
+    return new EngineRunner(engine, this.#launch, { ...this.#deadlines, jitMs: compiles ? jitMs : caseMs });
+  }
+
   async #describe(): Promise<readonly LibraryState[]> {
     const { plan, signal } = this.#options;
     this.#progress({ engine: null, caseIndex: null, phase: 'import', round: null });
-    const runners = plan.engines.map((engine) => new EngineRunner(engine, this.#launch, this.#deadlines));
+    const runners = plan.engines.map((engine) => this.#runner(engine));
     const libraries = await inParallel(
       runners.map((runner) => () => runner.describe(signal)),
       parallelProcesses(),
@@ -182,7 +189,7 @@ class BackendRun {
     const options = { ...params.options, maxMemoryFraction: params.options.maxMemoryFraction / atATime };
     await inParallel(
       chunks.map(({ engine, cases }) => async () => {
-        const runner = new EngineRunner(engine, this.#launch, this.#deadlines);
+        const runner = this.#runner(engine);
         await runner.turn(
           { command: 'warm', deviceId: params.deviceId, cases, options, ceilings: null },
           {
