@@ -61,11 +61,20 @@ export function whyDifferent(from: Evaluation, to: Evaluation, layerGroup: strin
   const rewrites = after.reasons.filter(
     (reason) => !USUAL.has(reason.code) && !before.reasons.some((each) => each.text === reason.text),
   );
+  const backends = before.backend === after.backend ? [] : backendReasons(from, to, before, after);
+  // Not selected before although no rule refused it: start-up stopped for another reason, or nothing was known.
+  const earlier =
+    before.backend !== null || backends.length > 0
+      ? []
+      : before.error === null
+        ? own(before, 'UNKNOWN').map((reason) => prefixed('not known before: ', reason))
+        : [say(`before: ${before.error}`)];
   return [
     ...(after.error === null ? [] : [say(after.error)]),
     ...(after.answer === 'unknown' ? own(after, 'UNKNOWN') : []),
     ...rewrites,
-    ...(before.backend === after.backend ? [] : backendReasons(from, to, before, after)),
+    ...backends,
+    ...earlier,
     ...(before.flashAttnVersion === after.flashAttnVersion
       ? []
       : [...own(after, 'FA-VERSION'), ...own(before, 'FA-VERSION').map((reason) => prefixed('before: ', reason))]),
