@@ -62,8 +62,8 @@ flash() { # vLLM's FA2, FA3 and FlashMLA, built for torch 2.11
 }
 cute_stack() { # FOLDER CUTLASS QUACK: what FA4 and FFPA compile with
   fetch "nvidia-cutlass-dsl==$2" "nvidia-cutlass-dsl-libs-base==$2" "nvidia-cutlass-dsl-libs-core==$2" \
-    "nvidia-cutlass-dsl-libs-cu13==$2" "quack-kernels==$3" apache-tvm-ffi==0.1.15.post2 torch-c-dlpack-ext==0.1.5 einops
-  unpack "$1" "nvidia_cutlass_dsl-$2-*" "nvidia_cutlass_dsl_libs_*-$2-*" "quack_kernels-$3-*" 'apache_tvm_ffi-*' 'torch_c_dlpack_ext-*' 'einops-*'
+    "nvidia-cutlass-dsl-libs-cu13==$2" "quack-kernels==$3" apache-tvm-ffi==0.1.15.post2 torch-c-dlpack-ext==0.1.5 einops==0.8.1
+  unpack "$1" "nvidia_cutlass_dsl-$2-*" "nvidia_cutlass_dsl_libs_*-$2-*" "quack_kernels-$3-*" 'apache_tvm_ffi-*' 'torch_c_dlpack_ext-*' 'einops-0.8.1-*'
 }
 split() { # NAME FOLDER: two transfers, the large compiler apart
   local ir
@@ -90,9 +90,9 @@ ffpa() { # FFPA pins another compiler than FA4
   split ffpa "$scratch/ffpa"
 }
 flashinfer() { # compiles with the machine's nvcc; and vLLM's Python for its Triton kernel
-  fetch flashinfer-python==0.6.12 ninja nvidia-cudnn-frontend apache-tvm-ffi==0.1.15.post2 click einops tabulate nvidia-ml-py \
+  fetch flashinfer-python==0.6.12 ninja nvidia-cudnn-frontend apache-tvm-ffi==0.1.15.post2 click einops==0.8.1 tabulate nvidia-ml-py \
     packaging requests tqdm urllib3 idna certifi charset-normalizer
-  unpack "$scratch/flashinfer" 'flashinfer_python-0.6.12-*' 'ninja-*' 'nvidia_cudnn_frontend-*' 'apache_tvm_ffi-*' 'click-*' 'einops-*' \
+  unpack "$scratch/flashinfer" 'flashinfer_python-0.6.12-*' 'ninja-*' 'nvidia_cudnn_frontend-*' 'apache_tvm_ffi-*' 'click-*' 'einops-0.8.1-*' \
     'tabulate-*' 'nvidia_ml_py-*' 'packaging-*' 'requests-*' 'tqdm-*' 'urllib3-*' 'idna-*' 'certifi-*' 'charset_normalizer-*'
   pack flashinfer "$scratch/flashinfer" .
 }
