@@ -3,6 +3,7 @@ import type { LoadedModel, LoadedServeFile } from './appState';
 import { DiagError } from '../errors';
 import { readModelShape, type ModelShapeOptions } from '../model/modelShape';
 import { completeServeSettings, parseServeFile, serveFileKind } from '../serve/serveConfig';
+import type { LocatedImage } from '../serve/serveConfigImage';
 import type { ServeProblem } from '../serve/serveConfigSource';
 import type { ModelFacts } from '../request';
 import type { Finding } from '../verdict';
@@ -65,7 +66,7 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
     settings: completeServeSettings(parsed.settings),
     useSystemFlashAttn: typeof flag === 'boolean' ? flag : null,
     mlaDisabled: parsed.mlaDisabled,
-    findings: parsed.problems.map(problemFinding),
+    findings: [...parsed.problems.map(problemFinding), ...parsed.images.flatMap(imageFinding)],
     written: { located: parsed.located, env: parsed.env },
     file: { path, text },
   };
@@ -83,4 +84,22 @@ function problemFinding(problem: ServeProblem, index: number): Finding {
     range: problem.range,
     fixes: [],
   };
+}
+
+/** The release that an image of the file names: the one to ask about, which need not be the one installed here. */
+function imageFinding(image: LocatedImage, index: number): readonly Finding[] {
+  if (image.release === null) return [];
+  return [
+    {
+      id: `serve:image:${index}`,
+      code: 'serve-image-release',
+      severity: 'info',
+      title: `The serve file starts vLLM ${image.release}`,
+      detail: `The tag of ${image.image} says so. The answer is for the release asked about: ask about ${image.release} to see what this image does.`,
+      level: 'inspected',
+      source: null,
+      range: image.range,
+      fixes: [],
+    },
+  ];
 }
