@@ -322,48 +322,6 @@ export function evaluate(request: EvaluateRequest): Evaluation {
   };
 }
 
-/** One column of a side-by-side comparison. */
-export interface ComparedEvaluation {
-  /** Capability (`9.0`) or release (`0.33.0`) of the column. */
-  readonly label: string;
-  readonly evaluation: Evaluation;
-}
-
-/** The same request on other capabilities, in the order asked. */
-export function compareCapabilities(
-  request: EvaluateRequest,
-  capabilities: readonly (readonly [number, number])[],
-): readonly ComparedEvaluation[] {
-  return capabilities.map((capability) => ({
-    label: capability.join('.'),
-    evaluation: evaluate({ ...request, capability }),
-  }));
-}
-
-/** The same request under other releases, in the order asked. Inspected libraries do not carry over to another release. */
-export function compareReleases(request: EvaluateRequest, versions: readonly string[]): readonly ComparedEvaluation[] {
-  return versions.map((vllmVersion) => ({
-    label: vllmVersion,
-    evaluation: evaluate({
-      ...request,
-      vllmVersion,
-      availability:
-        vllmVersion === request.vllmVersion
-          ? request.availability
-          : {
-              ...request.availability,
-              fa2: null,
-              fa3: null,
-              fa4: null,
-              flashinfer: null,
-              flashinferCubins: null,
-              flashmla: null,
-              tokenspeedMla: null,
-            },
-    }),
-  }));
-}
-
 /** Where two columns differ for one layer group. */
 export interface SelectionChange {
   readonly layerGroup: string;

@@ -2,12 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { RELEASES } from '../../../../extension/core/catalog/releases';
-import {
-  compareCapabilities,
-  compareReleases,
-  evaluate,
-  selectionChanges,
-} from '../../../../extension/core/rules/evaluate';
+import { evaluate, selectionChanges } from '../../../../extension/core/rules/evaluate';
 import { UNKNOWN_AVAILABILITY, type ModelFacts, type ServeSettings } from '../../../../extension/core/request';
 import {
   ask,
@@ -227,21 +222,10 @@ describe('versions', () => {
   it('takes wheel builds with a local label for the release they are', () => {
     assert.equal(evaluate(ask('0.33.0+cu129', H, LLAMA)).catalog.match, 'exact');
   });
-  it('compares capabilities and releases side by side', () => {
-    const capabilities = compareCapabilities(ask('0.33.0', H, LLAMA), [A, H, B, RTX]);
+  it('lists the layer groups that another release changes', () => {
+    const changes = selectionChanges(evaluate(ask('0.23.0', H, GEMMA4_TEXT)), evaluate(ask('0.24.0', H, GEMMA4_TEXT)));
     assert.deepEqual(
-      capabilities.map((column) => [column.label, column.evaluation.selections[0]?.backend]),
-      [
-        ['8.0', 'FLASH_ATTN'],
-        ['9.0', 'FLASH_ATTN'],
-        ['10.0', 'FLASHINFER'],
-        ['12.0', 'FLASH_ATTN'],
-      ],
-    );
-    const [from, to] = compareReleases(ask('0.23.0', H, GEMMA4_TEXT), ['0.23.0', '0.24.0']);
-    assert.ok(from !== undefined && to !== undefined);
-    assert.deepEqual(
-      selectionChanges(from.evaluation, to.evaluation).map((change) => [change.from.backend, change.to.backend]),
+      changes.map((change) => [change.from.backend, change.to.backend]),
       [
         ['TRITON_ATTN', 'FLASH_ATTN'],
         ['TRITON_ATTN', 'FLASH_ATTN'],
