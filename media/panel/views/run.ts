@@ -150,9 +150,7 @@ function flagPairsView(pairs: readonly FlagPairView[]): View {
 
 function pairSide(side: PairSideView): View {
   const glyph = side.answer === 'yes' ? '✓' : side.answer === 'no' ? '✗' : '–';
-  return html`<td>
-      <span class="glyph ${side.answer}" aria-hidden="true">${glyph}</span> ${side.outcome}
-    </td>
+  return html`<td><span class="glyph ${side.answer}" aria-hidden="true">${glyph}</span> ${side.outcome}</td>
     <td class="number">${side.time}<span class="sub">${side.rate}</span></td>
     <td class="number">${side.host}</td>`;
 }
