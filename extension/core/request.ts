@@ -53,6 +53,8 @@ export interface ModelFacts {
   readonly kvQuantization?: KvQuantization;
   /** Window of models with rolling sliding-window attention (`rswa_window` in the config); absent = none. */
   readonly rswaWindow?: number;
+  /** Some layers read another layer's KV cache (`num_kv_shared_layers` in the config); absent = no. */
+  readonly kvSharing?: boolean;
   readonly layerGroups: readonly LayerGroup[];
 }
 

@@ -2,30 +2,15 @@
  * The second layer: what a backend's library declares it can run, whatever the validator says. All rows are read off
  * the releases, none was run (rules TRAP-1 … TRAP-13).
  */
-import type { Answer, VerdictReason } from '../verdict';
-import { fa4Beta, NEWEST_FA4_BETA, systemFa4Refusal, vendoredFa4Refusal } from './fa4Library';
-import type { FlashAttnGeneration } from './flashAttnVersion';
+import { fa4Beta, NEWEST_FA4_BETA, systemFa4Refusal, vendoredFa4Refusal, type Fa4Refusal } from './fa4Library';
+import { usesFa4Hd256Kernel, type FlashAttnGeneration } from './flashAttnVersion';
 import { isQuantizedKvCache } from './kvCacheDtype';
-import { isCapability, type SelectorContext, type SelectorQuery } from './query';
+import { layerTrap } from './layerTraps';
+import type { SelectorContext, SelectorQuery } from './query';
 import { backendRow, backendSource } from './registry';
 import { within } from './releases';
-import { supportsTrtllmAttention } from './trtllm';
 import { validate } from './validator';
-
-/** Facts of the layer that the validator does not look at but the kernels do. */
-export interface LayerFacts {
-  readonly alibi: boolean;
-  readonly softcap: boolean;
-  readonly headDimV: number;
-  /** Windows of the model's layers differ from one another (some full, some sliding). */
-  readonly mixedWindows: boolean;
-}
-
-/** Answer to "does the library take it". */
-export interface WorksAnswer {
-  readonly answer: Answer;
-  readonly reasons: readonly VerdictReason[];
-}
+import { no, unknownAnswer, yesReason, type LayerFacts, type WorksAnswer } from './worksAnswer';
 
 /** Checks of the validator that state what the kernels take of a layer, as opposed to what vLLM combines. */
 const KERNEL_CHECKS = new Set([
@@ -44,16 +29,6 @@ const KERNEL_CHECKS = new Set([
   'VAL-21',
   'IMPORT',
 ]);
-
-const no = (code: string, text: string, where: string): WorksAnswer => ({
-  answer: 'no',
-  reasons: [{ code, text, source: { where, ruleId: code } }],
-});
-
-const unknownAnswer = (text: string, where: string | null): WorksAnswer => ({
-  answer: 'unknown',
-  reasons: [{ code: 'UNKNOWN', text, source: where === null ? null : { where } }],
-});
 
 const FA4_NAME = 'flash-attn-4 4.0.0b';
 
@@ -127,6 +102,29 @@ export function flagWorks(
     : null;
 }
 
+/** FA4 and an FP8 KV cache: in the kernel on 10.x, dequantized at head size 512 on 9.x, else refused. */
+function fa4Fp8Refusal(query: SelectorQuery, context: SelectorContext, pageSize: number | null): Fa4Refusal {
+  const { release, capability } = context;
+  if (capability[0] === 9) {
+    if (!(within(release, '0.31.0') && query.headSize === 512)) {
+      return { ruleId: 'TRAP-9', text: 'FA4 on 9.x has no FP8 KV cache at this head size' };
+    }
+    // The kernel wants one KV tile per page; the validator lets any multiple of it through.
+    return pageSize !== null && pageSize !== 64
+      ? { ruleId: 'FA-16', text: `FA4 on 9.x reads an FP8 KV cache in pages of 64 tokens, not ${pageSize}` }
+      : null;
+  }
+  if (capability[0] !== 10) {
+    return { ruleId: 'FA-6', text: 'FP8 is only supported on SM100 (compute capability 10.x) for FA4 CuTe.' };
+  }
+  if (!within(release, '0.27.0')) {
+    return { ruleId: 'FA-6', text: `vLLM ${release} gives FA4 no FP8 KV cache` };
+  }
+  return usesFa4Hd256Kernel(context, query.headSize)
+    ? { ruleId: 'V7', text: "FA4's 256-wide kernel takes no quantized KV cache" }
+    : null;
+}
+
 /** What one FlashAttention generation inside vLLM takes. `pageSize` `null` = contiguous KV. */
 export function flashAttnWorks(
   version: FlashAttnGeneration | null,
@@ -138,6 +136,7 @@ export function flashAttnWorks(
   const { release, capability } = context;
   const where = `vllm ${release} v1/attention/backends/flash_attn.py`;
   const kv = query.kvCacheDtype ?? 'auto';
+  const wrapper = `vllm ${release} vllm_flash_attn/flash_attn_interface.py`;
   const quantized = isQuantizedKvCache(release, kv) && kv !== 'bfloat16' && kv !== 'float16';
   if (query.useMla) {
     return no('VAL-06', 'MLA not supported', where);
@@ -183,6 +182,9 @@ export function flashAttnWorks(
       ? no('FA-14', `FlashAttention 2 takes pages of a multiple of 16 tokens, not ${pageSize}`, where)
       : yesReason('FA-LIMITS', 'within the limits of FlashAttention 2: head size a multiple of 8 up to 256', where);
   }
+  if (layer.alibi) {
+    return no('FA-ALIBI', `Alibi is not supported in FA${version}`, wrapper);
+  }
   if (kv === 'fp8_e5m2') {
     return no('TRAP-8', 'Unrecognized FP8 dtype: fp8_e5m2', where);
   }
@@ -204,14 +206,23 @@ export function flashAttnWorks(
           where,
         );
   }
+  const hd256 = usesFa4Hd256Kernel(context, query.headSize, layer.headDimV);
   if (query.hasSink && !within(release, '0.20.0')) {
     return no('FA-9', 'Sinks are only supported in FlashAttention 3', where);
   }
-  if (quantized && capability[0] === 9 && !(within(release, '0.31.0') && query.headSize === 512)) {
-    return no('TRAP-9', 'FA4 on 9.x has no FP8 KV cache at this head size', where);
+  const cute = `vllm ${release} vllm_flash_attn/cute/interface.py`;
+  if (query.hasSink && query.dtype === 'float16' && !within(release, '0.30.0')) {
+    return no('FA-SINK-DTYPE', 'learnable_sink must be bfloat16', cute);
   }
-  if (quantized && capability[0] === 9 && pageSize !== null && pageSize % 64 !== 0) {
-    return no('FA-16', `FA4 on 9.x reads an FP8 KV cache in pages of 64 tokens, not ${pageSize}`, where);
+  if (quantized) {
+    const fp8Refusal = fa4Fp8Refusal(query, context, pageSize);
+    if (fp8Refusal !== null) {
+      return no(fp8Refusal.ruleId, fp8Refusal.text, where);
+    }
+  }
+  if (hd256 && within(release, '0.29.0') && (query.hasSink || layer.softcap)) {
+    const what = query.hasSink ? 'learnable_sink' : 'softcap';
+    return no('V7', `SM100 forward with head_dim=256 does not support ${what}`, cute);
   }
   const refusal = vendoredFa4Refusal(release, {
     capability,
@@ -220,54 +231,9 @@ export function flashAttnWorks(
     pageSize,
   });
   if (refusal !== null) {
-    const cute = `vllm ${release} vllm_flash_attn/cute/interface.py`;
     return no(refusal.ruleId, refusal.text, cute);
   }
   return yesReason('FA-LIMITS', 'within the limits of the FA4 that vLLM ships', where);
-}
-
-function yesReason(code: string, text: string, where: string): WorksAnswer {
-  return { answer: 'yes', reasons: [{ code, text, source: { where, ruleId: code } }] };
-}
-
-function flashInferTrap(query: SelectorQuery, context: SelectorContext, layer: LayerFacts): WorksAnswer | null {
-  const { release } = context;
-  const where = `vllm ${release} v1/attention/backends/flashinfer.py`;
-  if (query.hasSlidingWindow && within(release, '0.25.0', '0.29.0') && isCapability(context, 9, 0)) {
-    return no(
-      'TRAP-4',
-      'FlashInfer backend on SM90 currently crashes with sliding-window attention layers. Use the default attention backend.',
-      where,
-    );
-  }
-  if (layer.mixedWindows && !(supportsTrtllmAttention(context, true) && context.useTrtllmAttention !== false)) {
-    return no(
-      'TRAP-12',
-      'Window left is not the same for all layers. One potential fix is to set disable_sliding_window=True',
-      where,
-    );
-  }
-  return null;
-}
-
-/** FlashInfer's own limit, as far as known: vLLM lists head size 512 from 0.22.0, outside trtllm it was seen to fail. */
-function flashInferHead512(query: SelectorQuery, context: SelectorContext): WorksAnswer | null {
-  if (query.headSize !== 512 || supportsTrtllmAttention(context, true)) {
-    return null;
-  }
-  const seen = 'FlashInfer 0.6.12 refuses head size 512 on an H200 ("Invalid configuration")';
-  const where = 'measured on one H200';
-  return within(context.release, '0.23.0', '0.24.0') && context.capability[0] === 9
-    ? no('FI-512', seen, where)
-    : unknownAnswer(`${seen}; the FlashInfer of vLLM ${context.release} on this GPU was not checked`, where);
-}
-
-function flexTrap(context: SelectorContext, layer: LayerFacts): WorksAnswer | null {
-  const where = `vllm ${context.release} v1/attention/backends/flex_attention.py`;
-  if (layer.alibi) {
-    return no('TRAP-10', 'FlexAttention does not support alibi slopes yet.', where);
-  }
-  return layer.softcap ? no('TRAP-10', 'FlexAttention does not support logits soft cap yet.', where) : null;
 }
 
 /** What any backend but the FLASH_ATTN family declares: its own kernel limits, then the known traps. */
@@ -298,14 +264,7 @@ export function backendWorks(
       FLAG_SOURCE,
     );
   }
-  const trap =
-    name === 'FLASHINFER' || name === 'TRITON_FLASHINFER'
-      ? (flashInferTrap(query, context, layer) ?? flashInferHead512(query, context))
-      : name === 'FLEX_ATTENTION'
-        ? flexTrap(context, layer)
-        : name === 'TRITON_ATTN' && isCapability(context, 7, 5) && query.headSize >= 512
-          ? no('TRAP-11', 'Triton needs 98304 bytes of shared memory at head size 512; this GPU has 65536', where)
-          : null;
+  const trap = layerTrap(name, query, context, layer, where);
   if (trap !== null) {
     return trap;
   }

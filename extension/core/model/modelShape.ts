@@ -538,6 +538,7 @@ function read(json: unknown, options: ModelShapeOptions): ModelShapeResult {
     dtype: readDtype(root, text.fields),
     ...(root.number('canvas_length') === null ? {} : { isDiffusion: true }),
     ...(rswaWindow === null ? {} : { rswaWindow }),
+    ...((text.fields.number('num_kv_shared_layers') ?? 0) > 0 ? { kvSharing: true } : {}),
     ...(kvQuantization === null ? {} : { kvQuantization }),
     layerGroups,
   };

@@ -286,6 +286,7 @@ export const CLASS_DEFAULTS: Readonly<Record<string, ClassDefaults>> = {
       head_dim: 256,
       hidden_size: 2048,
       num_hidden_layers: 35,
+      num_kv_shared_layers: 15,
       sliding_window: 512,
     },
     layerCycle: 'SSSSF',

@@ -8,7 +8,7 @@ import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from '
 import { within, type Release } from '../catalog/releases';
 import { rewriteConfig, usesMmPrefix, type Rewrite } from '../catalog/rewrites';
 import type { EvaluateRequest, LayerGroup } from '../request';
-import type { LayerFacts } from '../catalog/works';
+import type { LayerFacts } from '../catalog/worksAnswer';
 
 /** Everything evaluated once per request. */
 export interface PreparedRequest {
@@ -178,5 +178,7 @@ export function layerFacts(request: EvaluateRequest, group: LayerGroup): LayerFa
     softcap: group.softcap !== 0,
     headDimV: group.headDimV ?? group.headDim,
     mixedWindows: windows.size > 1,
+    kvSharing: request.model.kvSharing === true,
+    kvHeads: group.kvHeads,
   };
 }

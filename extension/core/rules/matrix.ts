@@ -12,7 +12,8 @@ import type { QueryDtype, SelectorContext, SelectorQuery } from '../catalog/quer
 import { backendRow } from '../catalog/registry';
 import { resolveRelease, within, type Release } from '../catalog/releases';
 import { atSelection, judge } from '../catalog/select';
-import { flagWorks, flashAttnWorks, systemFa4Works, type LayerFacts, type WorksAnswer } from '../catalog/works';
+import { flagWorks, flashAttnWorks, systemFa4Works } from '../catalog/works';
+import type { LayerFacts, WorksAnswer } from '../catalog/worksAnswer';
 import { candidateWorks, layerFlashAttnVersion } from './evaluate';
 import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import type { MatrixCell, MatrixSubject } from '../evaluation';
