@@ -156,11 +156,11 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
   }),
   interpreterUnusable: ({ path, problem }) => ({
     what: `The Python interpreter ${path} cannot be used: ${problem}.`,
-    next: 'Set attentionDiagnostics.pythonPath to the Python of the environment that has vLLM.',
+    next: 'Choose the Python of the environment that has vLLM (attentionDiagnostics.pythonPath, or --python).',
   }),
   interpreterTooOld: ({ path, version }) => ({
     what: `The Python interpreter ${path} is version ${version}; the environment check needs 3.8 or newer.`,
-    next: 'Set attentionDiagnostics.pythonPath to the Python of the environment that has vLLM.',
+    next: 'Choose the Python of the environment that has vLLM (attentionDiagnostics.pythonPath, or --python).',
   }),
   interpreterUnknown: () => ({
     what: 'No Python interpreter is known here, so there are no installed libraries to measure.',

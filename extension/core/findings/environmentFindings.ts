@@ -229,9 +229,7 @@ export function withEnvironment(
   // Another release than the installed one was asked about: what its files would do is only declared.
   const isInstalled = installedVllmVersion(facts) === vllmVersion;
   const kept = isInstalled ? findings.filter((finding) => !INSPECTED_INSTEAD.has(finding.code)) : findings;
-  return [
-    ...environmentFindings(facts),
-    ...(isInstalled ? cubinsMissing(facts, vllmVersion, capability) : []),
-    ...kept,
-  ];
+  const cubins = isInstalled ? cubinsMissing(facts, vllmVersion, capability) : [];
+  const said = new Set(cubins.map((finding) => finding.code));
+  return [...environmentFindings(facts), ...cubins, ...kept.filter((finding) => !said.has(finding.code))];
 }

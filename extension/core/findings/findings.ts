@@ -55,11 +55,28 @@ interface Draft {
   readonly fixes?: readonly Fix[];
 }
 
-function explicitRefused({ request, selections, prepared }: FindingInput): readonly Draft[] {
+/** The backend set for the whole model, where it is of the other kind (latent attention or not); `null` = it is not. */
+function mismatchedBackend({ request, prepared }: FindingInput): string | null {
+  const name = request.serve.backend?.toUpperCase();
+  const { layerGroups } = request.model;
+  const row = name === undefined ? undefined : backendRow(prepared.release, name);
+  if (name === undefined || row === undefined || layerGroups.length === 0) {
+    return null;
+  }
+  return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : name;
+}
+
+function explicitRefused(input: FindingInput): readonly Draft[] {
+  const { request, selections, prepared } = input;
   const { release } = prepared;
   const forced = forcedBackend(prepared, request);
+  const mismatched = mismatchedBackend(input);
   return selections.flatMap((selection): readonly Draft[] => {
     if (selection.answer !== 'no' || selection.error === null) {
+      return [];
+    }
+    // The same cause has a finding of its own, `mla-mismatch`, with the same words of vLLM.
+    if (mismatched !== null && selection.explicit && selection.error.includes(`AttentionBackendEnum.${mismatched} `)) {
       return [];
     }
     return [
@@ -308,7 +325,8 @@ function silentFallback({ request, selections, verdicts, prepared }: FindingInpu
   });
 }
 
-function backendName({ request, prepared }: FindingInput): readonly Draft[] {
+function backendName(input: FindingInput): readonly Draft[] {
+  const { request, prepared, selections } = input;
   const { release } = prepared;
   const written = request.serve.backend;
   if (written === null || written.toLowerCase() === 'auto') {
@@ -316,19 +334,25 @@ function backendName({ request, prepared }: FindingInput): readonly Draft[] {
   }
   const name = written.toUpperCase();
   if (memberKind(release, name) !== null) {
-    const row = backendRow(release, name);
+    if (mismatchedBackend(input) === null) {
+      return [];
+    }
     const mla = request.model.layerGroups.some((group) => group.mla !== null);
-    return row !== undefined && (row.mla ?? false) !== mla && request.model.layerGroups.length > 0
-      ? [
-          {
-            code: 'mla-mismatch',
-            severity: 'error',
-            title: mla ? `${name} is not an MLA backend` : `${name} is an MLA backend`,
-            detail: `The model ${mla ? 'uses latent attention' : 'does not use latent attention'}; vLLM stops with "${mla ? 'MLA not supported' : 'non-MLA not supported'}". Remove the backend setting.`,
-            source: { where: `vllm ${release} v1/attention/backend.py`, ruleId: 'VAL-06' },
-          },
-        ]
-      : [];
+    const error = selections.find((selection) => selection.explicit && selection.error !== null)?.error ?? null;
+    const word = mla ? 'MLA not supported' : 'non-MLA not supported';
+    return [
+      {
+        code: 'mla-mismatch',
+        severity: 'error',
+        title: mla ? `${name} is not an MLA backend` : `${name} is an MLA backend`,
+        detail: sentences(
+          `The model ${mla ? 'uses latent attention' : 'does not use latent attention'}`,
+          error === null ? `vLLM stops with "${word}"` : `Start-up stops with: ${error}`,
+          'Remove the backend setting.',
+        ),
+        source: { where: `vllm ${release} v1/attention/backend.py`, ruleId: 'VAL-06' },
+      },
+    ];
   }
   const span = memberSpan(name);
   return [

@@ -22,13 +22,16 @@ export function modelName(path: string): string {
   return file === 'config.json' && folder !== '' ? folder : file.replace(/\.json$/, '');
 }
 
-/** A model from the text of its config.json. Throws `fileUnreadable` or `modelConfigInvalid`. */
+/** A model from the text of its config.json. Throws `modelConfigInvalid`. */
 export function loadModel(path: string, text: string, options: ModelShapeOptions): LoadedModel {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new DiagError('fileUnreadable', { path, problem: 'it is not JSON' }, error);
+    // V8 names the place in some of its messages only.
+    const at = /\(line (\d+) column (\d+)\)/.exec(String(error));
+    const place = at === null ? '' : ` (line ${String(at[1])}, column ${String(at[2])})`;
+    throw new DiagError('modelConfigInvalid', { path, field: '', problem: `The file is not JSON${place}.` }, error);
   }
   const shape = readModelShape(json, options);
   if (!shape.ok) {

@@ -272,7 +272,7 @@ const badQuestions: readonly [string[], number, RegExp][] = [
   [['--system-fa4', 'maybe'], 2, /--system-fa4 is one of off, on, diff/],
   [['--head-dim', '0'], 2, /--head-dim/],
   [['--sm', '9.0', '--model', 'no/such/config.json'], 1, /no such file/],
-  [['--sm', '9.0', '--model', 'README.md'], 1, /it is not JSON/],
+  [['--sm', '9.0', '--model', 'README.md'], 1, /cannot be used as a model config: The file is not JSON/],
   [['--sm', '9.0', '--model', 'package.json'], 1, /package\.json/],
   [['--sm', '9.0', '--config', 'LICENSE'], 1, /no kind of serve file/],
 ];

@@ -114,6 +114,37 @@ test('what inspection answers is not said again by the rules, unless another rel
   assert.deepEqual(withEnvironment([declared], null, '0.19.1', null), [declared]);
 });
 
+test('FlashInfer without flashinfer-cubin: one finding, where the family needs prebuilt kernels', () => {
+  const facts = (version: string, flashinferCubin = false): EnvironmentFacts => ({
+    ...recorded(version),
+    flashinfer: true,
+    flashinferCubin,
+    dists: { ...recorded(version).dists, 'flashinfer-python': { version: '0.7.2.post1', path: '/env', others: [] } },
+  });
+  const found = (
+    environment: EnvironmentFacts,
+    capability: readonly [number, number] | null,
+    release = '0.33.0',
+    rules: readonly Finding[] = [],
+  ): readonly Finding[] =>
+    withEnvironment(rules, environment, release, capability).filter(({ code }) => code === 'flashinfer-cubin-missing');
+  const [finding, ...others] = found(facts('0.33.0'), [10, 0]);
+  assert.ok(finding);
+  assert.deepEqual([others, finding.severity, finding.level], [[], 'warning', 'inspected']);
+  assert.match(finding.detail, /^On 10\.0 .* Install flashinfer-cubin of the same version as flashinfer-python\.$/);
+  assert.ok(finding.fixes.some((fix) => JSON.stringify(fix).includes('flashinfer-cubin==0.7.2.post1')));
+  // Also where the rules were told so: one cause, one finding.
+  assert.deepEqual(found(facts('0.33.0'), [10, 0], '0.33.0', [{ ...finding, id: 'rules', level: 'declared' }]), [
+    finding,
+  ]);
+  assert.equal(found(facts('0.33.0'), [12, 0]).length, 1);
+  assert.deepEqual(found(facts('0.19.1'), [12, 0], '0.19.1'), []);
+  assert.deepEqual(found(facts('0.33.0'), [9, 0]), []);
+  assert.deepEqual(found(facts('0.33.0'), null), []);
+  assert.deepEqual(found(facts('0.33.0', true), [10, 0]), []);
+  assert.deepEqual(found(facts('0.33.0'), [10, 0], '0.32.0'), []);
+});
+
 test('with an inspected environment the installed release answers, unless another one is set', () => {
   const state = { ...hopperState(), environment: ready(recorded('0.19.1')) };
   assert.match(panelModel(evaluated(state)).rules.release, /0\.19\.1/);

@@ -196,3 +196,18 @@ for (const row of ROWS) {
     assert.match(finding.detail, /[.!?]["')]?$/, 'the next step is a sentence');
   });
 }
+
+test('a backend of the other kind is one finding, with the words of vLLM', () => {
+  const row: Row = { what: '', vllm: '0.24.0', text: 'attention-backend: FLASHMLA\n', finds: ['', null] };
+  const errors = findingsOf(row).filter((finding) => finding.severity === 'error');
+  assert.deepEqual(
+    errors.map((finding) => finding.code),
+    ['mla-mismatch'],
+  );
+  assert.match(errors[0]?.detail ?? '', /Start-up stops with: Selected backend .*FLASHMLA.*'non-MLA not supported'/);
+  const mla = findingsOf({ ...row, model: 'deepseek-v3', text: 'attention-backend: FLASH_ATTN\n' });
+  assert.deepEqual(
+    mla.filter((finding) => finding.severity === 'error').map((finding) => finding.code),
+    ['mla-mismatch'],
+  );
+});

@@ -73,7 +73,7 @@ describe('serve file findings', () => {
     const parsed = shell('vllm serve m \\\n  --attention-backend FLASHMLA\n');
     const request = ask('0.33.0', [9, 0], LLAMA, completeServeSettings(parsed.settings));
     const located = locateFindings(evaluate(request).findings, findingRanges(parsed.located));
-    const refused = located.find((finding) => finding.code === 'explicit-backend-refused');
+    const refused = located.find((finding) => finding.code === 'mla-mismatch');
     assert.equal(refused?.range?.startLine, 1);
     assert.equal(refused.range.path, '/w/serve.sh');
   });
@@ -86,7 +86,7 @@ describe('serve file and rules together', () => {
     const all = withServeFile([...evaluate(request).findings, ...flagEffect(request).findings], '0.33.0', parsed);
     const about = all.map((finding) => finding.code);
     assert.ok(about.includes('unknown-config-field') && !about.includes('flag-not-declared'));
-    assert.equal(all.find((finding) => finding.code === 'explicit-backend-refused')?.range?.startLine, 2);
+    assert.equal(all.find((finding) => finding.code === 'mla-mismatch')?.range?.startLine, 2);
     assert.equal(new Set(all.map((finding) => finding.id)).size, all.length);
   });
 });
