@@ -13,17 +13,10 @@ import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
 import { besideEachOther } from '../measure/rounds';
 import { sideBySide } from '../measure/sideBySide';
 import type { DeviceFacts } from '../facts';
-import {
-  formatBytes,
-  formatMs,
-  formatPageSize,
-  formatPercent,
-  formatRate,
-  formatRelError,
-  formatTokens,
-} from '../format';
+import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatRelError } from '../format';
 import { known, type Failure } from '../state/store';
 import type { LabelledValue } from './viewModelsDevice';
+import { caseShape, headDimText, measurementGrids, rateText, STATUS_WORDS, type GridView } from './viewModelsGrid';
 
 /** The run button, the progress and the question about a busy GPU. */
 export interface RunSection {
@@ -119,6 +112,8 @@ export interface PairSideView {
 
 /** The results table. */
 export interface ResultsSection {
+  /** The same measurements at a glance, page layouts × head sizes. */
+  readonly grids: readonly GridView[];
   /** Rows of a case stand together. */
   readonly rows: readonly ResultRowView[];
   readonly libraries: readonly LibraryView[];
@@ -156,17 +151,6 @@ const PHASE_WORDS: Record<RunPhase, string> = {
   check: 'checking against the reference',
   warmup: 'warming up',
   time: 'timing',
-};
-
-const STATUS_WORDS: Record<ResultStatus, string> = {
-  ok: 'ok',
-  unsupported: 'unsupported',
-  wrong: 'wrong result',
-  failed: 'failed',
-  timeout: 'timed out',
-  outOfMemory: 'out of memory',
-  crashed: 'crashed',
-  cancelled: 'cancelled',
 };
 
 /** The run controls. */
@@ -234,6 +218,7 @@ export function resultsSection(state: AppState): ResultsSection {
   const onlyBundled = shown.every((row) => row.engine === BUNDLED_ENGINE);
   const fastest = { tflops: largest(shown, 'tflops'), tbps: largest(shown, 'tbps') };
   return {
+    grids: measurementGrids(rows, isCpu),
     rows: shown.map((row, index) => ({
       ...resultRowView(row, isCpu(row), fastest),
       engineLabel: onlyBundled ? null : engineLabel(row.engine),
@@ -267,15 +252,8 @@ function resultRowView(
   const best = bandwidthCounts ? fastest.tbps : fastest.tflops;
   return {
     engine: row.engine,
-    title: `${attentionCase.op} d${attentionCase.headDim}${attentionCase.headDimV === attentionCase.headDim ? '' : `/${attentionCase.headDimV}`}, ${formatPageSize(attentionCase.pageSize)}`,
-    shape: [
-      attentionCase.dtype,
-      `${attentionCase.qHeads}/${attentionCase.kvHeads} heads`,
-      `batch ${attentionCase.batch}`,
-      `q ${lengths(attentionCase.qLens)}`,
-      `kv ${lengths(attentionCase.kvLens)}`,
-      attentionCase.causal ? 'causal' : 'full',
-    ].join(', '),
+    title: `${attentionCase.op} d${headDimText(attentionCase)}, ${formatPageSize(attentionCase.pageSize)}`,
+    shape: caseShape(attentionCase),
     status: result.status,
     statusText: STATUS_WORDS[result.status],
     reason: result.reason === null ? null : brief(result.reason.text, MAX_REASON),
@@ -292,7 +270,7 @@ function resultRowView(
           ].join(' · '),
     median: formatMs(result.gpuMs?.median ?? null),
     spread: result.gpuMs === null ? '' : `${formatMs(result.gpuMs.p10)} – ${formatMs(result.gpuMs.p90)}`,
-    rate: formatRate(rateValue, bandwidthCounts ? 'TB/s' : 'TFLOP/s'),
+    rate: rateText(row),
     bar:
       result.percentOfCeiling !== null
         ? Math.min(1, result.percentOfCeiling / 100)
@@ -365,10 +343,6 @@ function pairSide(row: ResultRow | null): PairSideView {
 
 function largest(rows: readonly ResultRow[], figure: 'tflops' | 'tbps'): number {
   return rows.reduce((most, row) => Math.max(most, row.result[figure] ?? 0), 0);
-}
-
-function lengths(lens: number | readonly number[]): string {
-  return typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
 }
 
 function ceilingLines(ceilings: Ceilings): readonly LabelledValue[] {

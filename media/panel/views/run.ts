@@ -6,6 +6,7 @@ import type {
   PairSideView,
   ResultRowView,
 } from '../../../extension/core/view/viewModelsRun';
+import type { GridCellView, GridView } from '../../../extension/core/view/viewModelsGrid';
 import { button, figures, notice, type View, type ViewContext } from '../view';
 
 /** The run section. */
@@ -171,6 +172,7 @@ function resultsTable({ model }: ViewContext): View {
         : nothing
     }
     ${figures(results.ceilings.map((line) => ({ label: `Ceiling, ${line.label}`, value: line.value })))}
+    ${results.grids.map((grid) => gridView(grid))} ${results.grids.length === 0 ? nothing : html`<h3>Each case</h3>`}
     <div class="scroller" tabindex="0" role="region" aria-label="Results table">
       <table class="data results">
         <thead>
@@ -198,6 +200,39 @@ function resultsTable({ model }: ViewContext): View {
         : html`<p class="quiet">
             ${results.hidden} older rows are not shown here; an exported report has all of them.
           </p>`
+    }`;
+}
+
+/** Page layouts down, head sizes across: what works here, and how fast. */
+function gridView({ title, headDims, rows }: GridView): View {
+  return html`<div class="scroller" tabindex="0" role="region" aria-label=${title}>
+    <table class="data grid">
+      <caption>
+        <span class="words">${title}</span>
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col">Head size</th>
+          ${headDims.map((headDim) => html`<th scope="col" class="number">${headDim}</th>`)}
+        </tr>
+      </thead>
+      <tbody>
+        ${rows.map(
+          (row) =>
+            html`<tr>
+              <th scope="row">${row.layout}</th>
+              ${row.cells.map((cell) => html`<td class="number">${cell === null ? nothing : gridCell(cell)}</td>`)}
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </div>`;
+}
+
+function gridCell({ answer, text, sub }: GridCellView): View {
+  const glyph = answer === 'yes' ? '✓' : answer === 'no' ? '✗' : '–';
+  return html`<span class="glyph ${answer}" aria-hidden="true">${glyph}</span> ${text}${
+      sub === '' ? nothing : html`<span class="sub">${sub}</span>`
     }`;
 }
 

@@ -1,15 +1,14 @@
 /**
  * The runner with a real torch, on the CPU: the same inputs, judge and rows as the native runner, through torch's own kernels.
- * Runs where BENCH_TORCH_PYTHON names an interpreter with torch; nothing is installed for it.
+ * BENCH_TORCH_PYTHON names the interpreter; without it these tests fail, because nothing was tried.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { AttentionCase, CaseResult } from '../../../extension/core/attentionCase';
-import type { BackendEngine } from '../../../extension/core/measure/engines';
-import { bench, benchCase, only, request } from './benchProcess';
+import type { AttentionCase, CaseResult } from '../../extension/core/attentionCase';
+import type { BackendEngine } from '../../extension/core/measure/engines';
+import { bench, benchCase, only, request } from '../unit/python/benchProcess';
 
 const PYTHON = process.env['BENCH_TORCH_PYTHON'] ?? '';
-const skip = PYTHON === '' && 'BENCH_TORCH_PYTHON names no interpreter with torch';
 
 /** Cases, and what rounding costs on 97 of their rows as the native runner's CPU device says (`roundingFloor`). */
 const CASES: ReadonlyArray<readonly [Partial<AttentionCase>, number]> = [
@@ -28,13 +27,14 @@ function rows(
 ): CaseResult[] {
   const options = { targetMs: 1, warmupMs: 0, checkRows: 97 };
   const line = request(engine, command, cases.map(benchCase), 'cpu', options);
+  assert.notEqual(PYTHON, '', 'BENCH_TORCH_PYTHON names no interpreter with torch');
   const outcome = bench(PYTHON, [line], { timeoutMs: 600_000 });
   assert.equal(only(outcome, 'library').available, true, outcome.stderr);
   assert.deepEqual([outcome.strays, outcome.status, outcome.messages.at(-1)?.kind], [[], 0, 'done']);
   return outcome.messages.flatMap((message) => (message.kind === 'row' ? [message.result] : []));
 }
 
-test('torch SDPA math on the CPU: right, with the same inputs and checked rows as the native runner', { skip }, () => {
+test('torch SDPA math on the CPU: right, with the same inputs and checked rows as the native runner', () => {
   const found = rows(
     'torch.sdpa.math',
     CASES.map(([changes]) => changes),
@@ -49,7 +49,7 @@ test('torch SDPA math on the CPU: right, with the same inputs and checked rows a
   });
 });
 
-test('what cannot be put to SDPA is told apart from what it refuses', { skip }, () => {
+test('what cannot be put to SDPA is told apart from what it refuses', () => {
   const found = rows('torch.sdpa.flash', [
     { window: 20 },
     { headDimV: 32 },
@@ -78,7 +78,7 @@ test('what cannot be put to SDPA is told apart from what it refuses', { skip }, 
   assert.match(found[1]?.reason?.text ?? '', /same last dimension/);
 });
 
-test('FlexAttention compiles masks, soft cap and ragged batches; warming gives no time', { skip }, () => {
+test('FlexAttention compiles masks, soft cap and ragged batches; warming gives no time', () => {
   const cases = [{ window: 20 }, { softcap: 5 }, { qLens: [3, 100], kvLens: [50, 130] }];
   const warm = rows('torch.flex', cases, 'warm');
   assert.deepEqual(
