@@ -187,6 +187,61 @@ function cubinsMissing(
   ];
 }
 
+/** Parts of an installed release that the probe reads, the first release that has them, and how a user finds them. */
+const READ_PARTS = [
+  { part: 'attentionConfig', since: '0.13.0', name: 'the fields of AttentionConfig (config/attention.py)' },
+  { part: 'backends', since: '0.11.1', name: 'the list of attention backends' },
+  { part: 'priorities', since: '0.11.1', name: 'the order of backends (platforms/cuda.py)' },
+] as const;
+
+const UNREAD_SHOWN = 3;
+const UNREAD_LENGTH = 200;
+
+/** What inspection did not find or could not read; without it the catalog answers, and nobody would know. */
+function unreadParts(facts: EnvironmentFacts): readonly Finding[] {
+  const base = { severity: 'warning', level: 'inspected', source: null, range: null, fixes: [] } as const;
+  const dist = facts.dists['vllm'];
+  if (facts.vllm === null && dist !== undefined && facts.problems.length === 0) {
+    return [
+      {
+        ...base,
+        id: 'environment-vllm-missing',
+        code: 'environment-vllm-missing',
+        title: `vLLM ${dist.version} is installed by name, but its package is not there`,
+        detail: `Its metadata is ${dist.path}; no vllm package was found beside it, so the catalog answers. Reinstall vllm.`,
+      },
+    ];
+  }
+  const version = installedVllmVersion(facts);
+  const { vllm } = facts;
+  const known = version === null ? null : resolveRelease(version);
+  const absent =
+    vllm === null || vllm.isNamespace || known?.stamp.match !== 'exact'
+      ? []
+      : READ_PARTS.filter(({ part, since }) => vllm[part] === null && within(known.release, since));
+  const unread = facts.problems.map(({ where, what }) => `${where}: ${what}`.replace(/\s+/g, ' '));
+  if (absent.length === 0 && unread.length === 0) {
+    return [];
+  }
+  const shown = unread
+    .slice(0, UNREAD_SHOWN)
+    .map((text) => (text.length > UNREAD_LENGTH ? `${text.slice(0, UNREAD_LENGTH)}…` : text));
+  const more = unread.length > UNREAD_SHOWN ? [`and ${unread.length - UNREAD_SHOWN} more`] : [];
+  const parts = [
+    ...(absent.length === 0 ? [] : [`not found: ${absent.map(({ name }) => name).join(', ')}`]),
+    ...(unread.length === 0 ? [] : [`not readable: ${[...shown, ...more].join('; ')}`]),
+  ];
+  return [
+    {
+      ...base,
+      id: 'environment-unreadable',
+      code: 'environment-unreadable',
+      title: 'Parts of the inspected environment could not be read',
+      detail: `In ${vllm?.root ?? 'the environment'}, ${parts.join('; ')}. The catalog answers for them. Reinstall the package they belong to.`,
+    },
+  ];
+}
+
 /** All findings about an environment: traps first, then differences from the catalog as contradictions. */
 export function environmentFindings(facts: EnvironmentFacts): readonly Finding[] {
   const version = installedVllmVersion(facts) ?? '';
@@ -212,7 +267,7 @@ export function environmentFindings(facts: EnvironmentFacts): readonly Finding[]
       fixes: [],
     };
   });
-  return [...environmentTraps(facts).map(trapFinding), ...differences];
+  return [...environmentTraps(facts).map(trapFinding), ...unreadParts(facts), ...differences];
 }
 
 /** Declared findings that inspection of the same release answers better, when it found anything at all. */

@@ -114,6 +114,25 @@ test('what inspection answers is not said again by the rules, unless another rel
   assert.deepEqual(withEnvironment([declared], null, '0.19.1', null), [declared]);
 });
 
+test('a vLLM of which files are missing or cannot be read is said, not silently replaced by the catalog', () => {
+  const facts = recorded('0.33.0');
+  const codes = (changed: EnvironmentFacts): readonly string[] => environmentFindings(changed).map(({ code }) => code);
+  const emptied = changed(facts, { attentionConfig: null, backends: null, priorities: null });
+  const [missing] = environmentFindings(emptied);
+  assert.equal(missing?.code, 'environment-unreadable');
+  assert.match(missing.detail, /not found: the fields of AttentionConfig.*backends.*platforms\/cuda\.py.* Reinstall/);
+  const problems = [1, 2, 3, 4].map((n) => ({ where: `/env/${n}.py`, what: `SyntaxError:\n${'x'.repeat(500)}` }));
+  const [unread] = environmentFindings({ ...facts, problems });
+  assert.match(unread?.detail ?? '', /not readable: \/env\/1\.py: SyntaxError: x+….*and 1 more\. The catalog answers/);
+  assert.ok((unread?.detail ?? '').length < 1000);
+  // The class is newer than the release: nothing is missing.
+  const old = changed(facts, { version: '0.12.0', attentionConfig: null });
+  assert.ok(!codes(old).includes('environment-unreadable'));
+  const dists = { ...facts.dists, vllm: { version: '0.33.0', path: '/env/vllm-0.33.0.dist-info', others: [] } };
+  assert.deepEqual(codes({ ...facts, vllm: null, dists, conflicts: [] }), ['environment-vllm-missing']);
+  assert.deepEqual(codes({ ...facts, vllm: null, dists: {}, conflicts: [] }), []);
+});
+
 test('FlashInfer without flashinfer-cubin: one finding, where the family needs prebuilt kernels', () => {
   const facts = (version: string, flashinferCubin = false): EnvironmentFacts => ({
     ...recorded(version),
