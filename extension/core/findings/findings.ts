@@ -515,6 +515,25 @@ function bfloat16OnTuring({ request }: FindingInput): readonly Draft[] {
     : [];
 }
 
+/** Heads that vLLM's attention layer refuses whatever the backend. */
+function headsNotDivisible({ request, prepared }: FindingInput): readonly Draft[] {
+  const { release } = prepared;
+  return request.model.layerGroups.flatMap(({ id, mla, qHeads, kvHeads }): readonly Draft[] =>
+    mla !== null || qHeads === null || kvHeads === null || qHeads % kvHeads === 0
+      ? []
+      : [
+          {
+            code: 'heads-not-divisible',
+            severity: 'error',
+            about: id,
+            title: `${qHeads} query heads are not a multiple of ${kvHeads} KV heads`,
+            detail: `vLLM stops when it builds ${id}: "num_heads (${qHeads}) is not divisible by num_kv_heads (${kvHeads})". Correct the model's config.json or the tensor-parallel size.`,
+            source: { where: `vllm ${release} Attention.__init__` },
+          },
+        ],
+  );
+}
+
 function cubins({ request, prepared, selections }: FindingInput): readonly Draft[] {
   const { release, context } = prepared;
   const wants = context.capability[0] === 10 || (context.capability[0] === 12 && within(release, '0.28.0'));
@@ -560,6 +579,7 @@ const MAKERS = [
   blockSize,
   perKind,
   bfloat16OnTuring,
+  headsNotDivisible,
   cubins,
   systemFa4BreaksRotary,
   forcedFallback,

@@ -29,8 +29,10 @@ export function loadModel(path: string, text: string, options: ModelShapeOptions
     json = JSON.parse(text);
   } catch (error) {
     // V8 names the place in some of its messages only.
-    const at = /\(line (\d+) column (\d+)\)/.exec(String(error));
-    const place = at === null ? '' : ` (line ${String(at[1])}, column ${String(at[2])})`;
+    const at = /at position (\d+)/.exec(String(error))?.[1];
+    const before = at === undefined ? null : text.slice(0, Number(at)).split('\n');
+    const place =
+      before === null ? '' : ` (line ${before.length}, column ${(before[before.length - 1] ?? '').length + 1})`;
     throw new DiagError('modelConfigInvalid', { path, field: '', problem: `The file is not JSON${place}.` }, error);
   }
   const shape = readModelShape(json, options);

@@ -211,3 +211,20 @@ test('a backend of the other kind is one finding, with the words of vLLM', () =>
     ['mla-mismatch'],
   );
 });
+
+test('query heads that are no multiple of the KV heads stop every backend', () => {
+  const options = { vllmVersion: '0.33.0', tensorParallelSize: 1, mlaDisabled: false };
+  const config = JSON.parse(readFileSync('test/fixtures/models/llama-3.1-8b.json', 'utf8')) as object;
+  const codes = (change: object): readonly string[] =>
+    explain({
+      vllmVersion: { value: '0.33.0', setIn: 'user' },
+      capability: [9, 0],
+      form: explainForm({ dtype: 'bf16', headDims: [128], pageSizes: [16] }, false),
+      model: loadModel('/m/config.json', JSON.stringify({ ...config, ...change }), options),
+      serve: null,
+      environment: null,
+      flag: 'off',
+    }).findings.map((finding) => `${finding.severity} ${finding.code}`);
+  assert.deepEqual(codes({}), []);
+  assert.deepEqual(codes({ num_key_value_heads: 7 }), ['error heads-not-divisible']);
+});
