@@ -66,6 +66,14 @@ function mismatchedBackend({ request, prepared }: FindingInput): string | null {
   return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : name;
 }
 
+/** Whether the backend set for the whole model is none of the release. */
+function isUnknownBackend({ request, prepared }: FindingInput): boolean {
+  const { backend } = request.serve;
+  return (
+    backend !== null && backend.toLowerCase() !== 'auto' && memberKind(prepared.release, backend.toUpperCase()) === null
+  );
+}
+
 function explicitRefused(input: FindingInput): readonly Draft[] {
   const { request, selections, prepared } = input;
   const { release } = prepared;
@@ -75,7 +83,10 @@ function explicitRefused(input: FindingInput): readonly Draft[] {
     if (selection.answer !== 'no' || selection.error === null) {
       return [];
     }
-    // The same cause has a finding of its own, `mla-mismatch`, with the same words of vLLM.
+    // An unknown name has a finding of its own, and so has a backend of the other kind, with the same words of vLLM.
+    if (/^(?:Unknown|Invalid) attention backend/.test(selection.error) && isUnknownBackend(input)) {
+      return [];
+    }
     if (mismatched !== null && selection.explicit && selection.error.includes(`AttentionBackendEnum.${mismatched} `)) {
       return [];
     }
@@ -181,11 +192,19 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   'FLAG-MLA': 'Turn the flag off for MLA models.',
 };
 
-function contradictions({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+/** Findings that already say why no FlashAttention version resolves. */
+const VERSION_FINDINGS: ReadonlySet<string> = new Set(['flash-attn-version-invalid', 'flash-attn-version-unsupported']);
+
+function contradictions(input: FindingInput): readonly Draft[] {
+  const { selections, verdicts, prepared } = input;
+  const versionSaid = flashAttnVersion(input).some((draft) => VERSION_FINDINGS.has(draft.code));
   return selections.flatMap((selection): readonly Draft[] => {
     const works = worksOf(selection, verdicts);
     const reason = works?.answer === 'no' ? works.reasons[0] : undefined;
     if (reason === undefined || selection.backend === null || runsSystemFa4(selection, prepared)) {
+      return [];
+    }
+    if (versionSaid && reason.code === 'TRAP-13') {
       return [];
     }
     return [
