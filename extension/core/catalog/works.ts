@@ -59,6 +59,17 @@ export function systemFa4Works(
   if (query.dtype === 'float32') {
     return no('FA4-LIB', 'FA4 takes float16 and bfloat16, not float32', where);
   }
+  if (layer.alibi) {
+    return no('FA4-LIB', 'Alibi is not supported in FA4', where);
+  }
+  if (query.hasSink && query.dtype === 'float16' && beta <= 25) {
+    return no('FA4-LIB', 'learnable_sink must be bfloat16', where);
+  }
+  const hd256 = usesFa4Hd256Kernel(context, query.headSize, layer.headDimV);
+  if (hd256 && beta >= 11 && beta < 34 && (query.hasSink || layer.softcap)) {
+    const what = query.hasSink ? 'learnable_sink' : 'softcap';
+    return no('FA4-LIB', `SM100 forward with head_dim=256 does not support ${what}`, where);
+  }
   const refusal = systemFa4Refusal(beta, {
     capability: context.capability,
     headDim: query.headSize,

@@ -1,7 +1,7 @@
 /** What passes the validator and fails in the kernel, per release, as the releases' constructors and kernels read. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { flashAttnWorks } from '../../../../extension/core/catalog/works';
+import { flashAttnWorks, systemFa4Works } from '../../../../extension/core/catalog/works';
 import type { LayerFacts } from '../../../../extension/core/catalog/worksAnswer';
 import type { SelectorQuery } from '../../../../extension/core/catalog/query';
 import type { Release } from '../../../../extension/core/catalog/releases';
@@ -599,6 +599,30 @@ describe('what the FA4 inside vLLM takes, whatever the resolver gives', () => {
   FA4_ROWS.forEach(({ id, release, on, query, layer, page, expected }, index) => {
     test(`${id}: ${release} on ${on.join('.')} (${index})`, () => {
       const answer = flashAttnWorks(4, { ...QUERY, ...query }, context(release, on), { ...LAYER, ...layer }, page);
+      check(expected, answer.answer, answer.reasons);
+    });
+  });
+});
+
+describe('what a flash-attn-4 of pip takes of a layer', () => {
+  const rows: readonly (readonly [
+    version: string,
+    on: Capability,
+    query: Partial<SelectorQuery>,
+    layer: Partial<LayerFacts>,
+    expected: string,
+  ])[] = [
+    ['4.0.0b36', C90, {}, { alibi: true }, 'no: Alibi is not supported in FA4'],
+    ['4.0.0b25', C90, { hasSink: true, dtype: 'float16' }, {}, 'no: learnable_sink must be bfloat16'],
+    ['4.0.0b26', C90, { hasSink: true, dtype: 'float16' }, {}, 'yes'],
+    ['4.0.0b33', C100, { headSize: 256, hasSink: true }, { headDimV: 256 }, 'no: does not support learnable_sink'],
+    ['4.0.0b33', C100, { headSize: 256 }, { headDimV: 256, softcap: true }, 'no: does not support softcap'],
+    ['4.0.0b34', C100, { headSize: 256, hasSink: true }, { headDimV: 256, softcap: true }, 'yes'],
+  ];
+  rows.forEach(([systemFa4, on, query, layer, expected], index) => {
+    test(`${systemFa4} on ${on.join('.')} (${index})`, () => {
+      const asked = context('0.33.0', on, { libraries: { systemFa4 } });
+      const answer = systemFa4Works({ ...QUERY, ...query }, asked, { ...LAYER, ...layer }, 128);
       check(expected, answer.answer, answer.reasons);
     });
   });
