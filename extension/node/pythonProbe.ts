@@ -62,18 +62,36 @@ export async function probePythonEnvironment(options: PythonProbeOptions): Promi
   });
 }
 
-/** Interpreters of virtual environments that folders usually hold, in the order they are tried. */
-const VENV_INTERPRETERS = [
-  ['.venv', 'bin', 'python'],
-  ['venv', 'bin', 'python'],
-  ['.venv', 'Scripts', 'python.exe'],
-  ['venv', 'Scripts', 'python.exe'],
+/** Where an environment keeps its interpreter. */
+const INTERPRETERS = [
+  ['bin', 'python'],
+  ['Scripts', 'python.exe'],
 ];
+
+/** Virtual environments that folders usually hold, in the order they are tried. */
+const VENV_FOLDERS = ['.venv', 'venv'];
 
 /** The interpreter of a folder's own virtual environment, `null` without one. Looks only; use it after trust is given. */
 export async function findVenvInterpreter(folder: string): Promise<string | null> {
-  for (const parts of VENV_INTERPRETERS) {
-    const candidate = path.join(folder, ...parts);
+  return firstFile(VENV_FOLDERS.flatMap((venv) => INTERPRETERS.map((parts) => path.join(folder, venv, ...parts))));
+}
+
+/**
+ * What somebody names who means a Python: the interpreter itself, its environment's folder, or a folder that holds one.
+ * `null` = a folder without any; a file, or nothing at all, is handed on as it is and judged when it is started.
+ */
+export async function namedInterpreter(place: string): Promise<string | null> {
+  const isFolder = await stat(place).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) return place;
+  const own = await firstFile(INTERPRETERS.map((parts) => path.join(place, ...parts)));
+  return own ?? findVenvInterpreter(place);
+}
+
+async function firstFile(candidates: readonly string[]): Promise<string | null> {
+  for (const candidate of candidates) {
     const isFile = await stat(candidate).then(
       (info) => info.isFile(),
       () => false,

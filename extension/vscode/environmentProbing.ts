@@ -8,7 +8,7 @@ import type { AppState } from '../core/state/appState';
 import { DiagError } from '../core/errors';
 import type { Logger } from '../core/logger';
 import { failed, IDLE, loading, ready, type Store } from '../core/state/store';
-import { findVenvInterpreter, probePythonEnvironment } from '../node/pythonProbe';
+import { findVenvInterpreter, namedInterpreter, probePythonEnvironment } from '../node/pythonProbe';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
 
@@ -75,7 +75,7 @@ export class EnvironmentProbing implements vscode.Disposable {
   /** The setting, else the Python extension's choice, else the first folder's own environment; `null` without any. */
   async findInterpreter(): Promise<string | null> {
     const written = this.#settings.current.pythonPath.value;
-    if (written !== '') return written;
+    if (written !== '') return (await namedInterpreter(written)) ?? written;
     const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
     const chosen = await this.#interpreterOfPythonExtension(folder);
     if (chosen !== null) return chosen;

@@ -1,5 +1,4 @@
 /** The options of `run` that choose installed libraries, and how their answers are printed. */
-import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { AttentionCase, ResultRow } from '../../core/attentionCase';
 import { DiagError } from '../../core/errors';
@@ -14,7 +13,7 @@ import type { LibraryState } from '../../core/report/report';
 import { explain } from '../../core/rules/explanation';
 import type { Finding } from '../../core/verdict';
 import { benchScript, type BackendPlan } from '../backendRunner';
-import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
+import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { paint, type CliIo } from './io';
 import { usage, wholeNumber } from './options';
 
@@ -27,7 +26,7 @@ export const BACKEND_OPTIONS = {
 export const BACKEND_HELP = `Installed libraries, beside the bundled kernels:
   --backends all|NAME,…  ${wrap(BACKEND_ENGINES.join(', '), 72).join('\n                       ')};
                        fa4.system,fa4.vllm shows what use_system_flash_attn exchanges
-  --python PATH        interpreter (or folder with a .venv) that has them; default: the active virtual environment
+  --python PATH        interpreter (or folder of the environment) that has them; default: the active virtual environment
   --rounds N           all engines take turns case by case, N times; 7 or more give the ratio to the bundled
                        kernel a 95 % interval (default 1)`;
 
@@ -69,18 +68,7 @@ async function interpreterOf(python: string | undefined, io: CliIo): Promise<str
     throw usage('--backends needs --python PATH: the interpreter of the environment whose libraries are measured.');
   }
   const asked = path.resolve(python ?? active);
-  const isFolder = await stat(asked).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-  if (!isFolder) return asked;
-  // A folder with an environment in it, or the environment itself.
-  const own = path.join(asked, 'bin', 'python');
-  const ownIsFile = await stat(own).then(
-    (info) => info.isFile(),
-    () => false,
-  );
-  const found = ownIsFile ? own : await findVenvInterpreter(asked);
+  const found = await namedInterpreter(asked);
   if (found === null) throw usage(`${asked} holds no virtual environment; name its python.`);
   return found;
 }

@@ -28,7 +28,7 @@ import { DEFAULT_SERVE_SETTINGS } from '../../core/request';
 import type { Answer, Finding } from '../../core/verdict';
 import { FLAG_OUTCOMES } from '../../core/view/viewModels';
 import { findCachedModel } from '../modelFiles';
-import { findVenvInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
+import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { readTextFile } from '../reportFile';
 import { withClient } from './client';
 import { familiesText, upgradeText } from './explainCompare';
@@ -70,7 +70,7 @@ What cannot be established is "unknown".
                        are answered side by side
   --model PATH         a Hugging Face config.json, the folder that holds it, or the name of a model in the local cache
   --config PATH        serve settings: vLLM YAML, shell script, Dockerfile, compose file, launch.json or .env
-  --python PATH        interpreter (or folder with a .venv) of the environment that has vLLM: inspects it by reading its
+  --python PATH        interpreter (or folder) of the environment that has vLLM: inspects it by reading its
                        files, and asks about the vLLM installed there unless --vllm is given; runs that interpreter
   --head-dim N,…       head sizes to ask about besides the model's (default without a model: 64,128,256,512)
   --mla                without a model: latent attention of the DeepSeek kind
@@ -178,9 +178,8 @@ function readVersion(option: string, text: string): string {
   return text;
 }
 
-/** An interpreter, or a folder with a virtual environment. */
 async function readEnvironment(place: string, io: CliIo): Promise<EnvironmentFacts> {
-  const interpreter = (await findVenvInterpreter(place)) ?? path.resolve(place);
+  const interpreter = (await namedInterpreter(path.resolve(place))) ?? path.resolve(place);
   return probePythonEnvironment({ interpreter, scriptPath: probeScript(io.rootDir), env: io.env, signal: io.signal });
 }
 

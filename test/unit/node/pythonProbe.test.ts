@@ -14,7 +14,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { DiagError, type DiagErrorCode } from '../../../extension/core/errors';
 import { errorText } from '../../../extension/core/errorText';
-import { findVenvInterpreter, probePythonEnvironment } from '../../../extension/node/pythonProbe';
+import { findVenvInterpreter, namedInterpreter, probePythonEnvironment } from '../../../extension/node/pythonProbe';
 
 /** A folder with a stand-in interpreter: a shell script that gets the probe's arguments. */
 function fake(script: string): { folder: string; interpreter: string } {
@@ -136,6 +136,25 @@ test('it runs with a clean environment, in a neutral folder, and no shell sees i
       '-B',
       path.resolve('extension/python/probe.py'),
     ]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('who names a Python may name the interpreter, its environment or the folder around it', async () => {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'attn-diag-'));
+  try {
+    const python = path.join(folder, '.venv', 'bin', 'python');
+    mkdirSync(path.dirname(python), { recursive: true });
+    writeFileSync(python, '');
+    assert.deepEqual(await Promise.all([python, path.join(folder, '.venv'), folder].map(namedInterpreter)), [
+      python,
+      python,
+      python,
+    ]);
+    assert.equal(await namedInterpreter(path.dirname(python)), null);
+    const nothing = path.join(folder, 'nothing');
+    assert.equal(await namedInterpreter(nothing), nothing, 'what is wrong with it is said where it is started');
   } finally {
     rmSync(folder, { recursive: true });
   }
