@@ -2,6 +2,7 @@
 import { backendNames, memberKind } from '../../extension/core/catalog/registry';
 import { within, type Release } from '../../extension/core/catalog/releases';
 import type { ValidationCase } from '../../extension/core/rules/validation';
+import { QUERY } from '../unit/core/catalog/selectorFixtures';
 
 type Request = ValidationCase['request'];
 
@@ -16,27 +17,7 @@ function randomOf(seed: number): () => number {
   };
 }
 
-const PLAIN: Request = {
-  headSize: 128,
-  dtype: 'bfloat16',
-  kvCacheDtype: 'auto',
-  blockSize: null,
-  useMla: false,
-  hasSink: false,
-  useSparse: false,
-  useMmPrefix: false,
-  usePerHeadQuantScales: false,
-  attnType: 'decoder',
-  hasSlidingWindow: false,
-  useNonCausal: false,
-  useBatchInvariant: false,
-  useKvConnector: false,
-  usePcp: false,
-  useAdaptiveVerification: false,
-  useDcp: false,
-  useRswa: false,
-  numHeads: null,
-};
+const PLAIN: Request = { ...QUERY, numHeads: null };
 
 const HEAD_SIZES = [32, 40, 64, 72, 80, 96, 112, 128, 160, 192, 224, 256, 288, 320, 512, 576];
 const MODEL_SHAPES = [

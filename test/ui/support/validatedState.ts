@@ -6,6 +6,7 @@ import { validationKey, validationQuestion, type ValidationAnswer } from '../../
 import type { AppState } from '../../../extension/core/state/appState';
 import { currentRequest } from '../../../extension/core/state/derive';
 import { loading, ready } from '../../../extension/core/state/store';
+import { VALIDATION_HEAD } from '../../unit/core/rules/validationFixtures';
 import { evaluated, hopperState } from './states';
 
 /** vLLM is installed, and was not asked yet. */
@@ -26,30 +27,7 @@ export function validatedState(): AppState {
   const request = currentRequest(state);
   if (request === null) throw new Error('the state asks nothing');
   const answer: ValidationAnswer = {
-    schema: 'attn-diag-validate/1',
-    python: '3.12.1',
-    vllm: '0.33.0',
-    torch: '2.14.0',
-    packages: {},
-    device: { capability: [9, 0], stated: false, real: [9, 0], platform: 'NvmlCudaPlatform' },
-    standIns: [],
-    networkRefused: [],
-    availability: {
-      fa2: true,
-      fa3: true,
-      fa4: true,
-      flashinfer: true,
-      flashinferCubins: false,
-      flashinferCompiler: true,
-      flashmla: true,
-      tokenspeedMla: true,
-      b12x: true,
-      fa4Importable: true,
-    },
-    importErrors: {},
-    selectorArgs: [],
-    selectorFields: [],
-    faResolverArgs: [],
+    ...VALIDATION_HEAD,
     cases: validationQuestion(request, false).cases.map(({ id }) => ({
       id,
       unsupported: [],

@@ -7,33 +7,14 @@ import { test } from 'node:test';
 import type { Validation, ValidationCase, ValidationProgress } from '../../../extension/core/rules/validation';
 import { DiagError } from '../../../extension/core/errors';
 import { askInstalledVllm, validateScript, type VllmValidationOptions } from '../../../extension/node/vllmValidation';
+import { QUERY } from '../core/catalog/selectorFixtures';
 import { EnvironmentTree } from './environmentTree';
 
 const PLAIN: ValidationCase = {
   id: 0,
   config: { backend: null, flashAttnVersion: null, backendPerKind: null, useTrtllmAttention: null, useNonCausal: null },
   model: null,
-  request: {
-    headSize: 128,
-    dtype: 'bfloat16',
-    kvCacheDtype: 'auto',
-    blockSize: null,
-    useMla: false,
-    hasSink: false,
-    useSparse: false,
-    useMmPrefix: false,
-    usePerHeadQuantScales: false,
-    attnType: 'decoder',
-    hasSlidingWindow: false,
-    useNonCausal: false,
-    useBatchInvariant: false,
-    useKvConnector: false,
-    usePcp: false,
-    useAdaptiveVerification: false,
-    useDcp: false,
-    useRswa: false,
-    numHeads: 32,
-  },
+  request: { ...QUERY },
   faArgs: {
     headSize: 128,
     headSizeV: null,

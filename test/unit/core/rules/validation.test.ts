@@ -23,6 +23,7 @@ import { explainForm } from '../../../../extension/core/rules/explanation';
 import { deriveAnswer, requestFor } from '../../../../extension/core/state/derive';
 import { IDLE, ready } from '../../../../extension/core/state/store';
 import { GEMMA4_TEXT, GPT_OSS, LLAMA } from './evaluateFixtures';
+import { VALIDATION_HEAD } from './validationFixtures';
 
 function request(change: Partial<EvaluateRequest> = {}): EvaluateRequest {
   return {
@@ -58,30 +59,7 @@ const LLAMA_SAID: Said = {
 
 function answer(change: Partial<ValidationAnswer> = {}, said: Partial<Said> = {}): ValidationAnswer {
   return {
-    schema: 'attn-diag-validate/1',
-    python: '3.12.1',
-    vllm: '0.33.0',
-    torch: '2.14.0',
-    packages: {},
-    device: { capability: [9, 0], stated: false, real: [9, 0], platform: 'NvmlCudaPlatform' },
-    standIns: [],
-    networkRefused: [],
-    availability: {
-      fa2: true,
-      fa3: true,
-      fa4: true,
-      flashinfer: true,
-      flashinferCubins: false,
-      flashinferCompiler: true,
-      flashmla: true,
-      tokenspeedMla: true,
-      b12x: true,
-      fa4Importable: true,
-    },
-    importErrors: {},
-    selectorArgs: [],
-    selectorFields: [],
-    faResolverArgs: [],
+    ...VALIDATION_HEAD,
     cases: [{ id: 0, unsupported: [], answer: { ...LLAMA_SAID, ...said } }],
     durationMs: 1,
     ...change,
