@@ -1,5 +1,6 @@
 /** From the request form of panel and command line to the cases it stands for. */
 import type { AttentionCase } from '../attentionCase';
+import { formatPageSize } from '../format';
 import type { RequestForm } from './requestForm';
 
 /** Value head size of multi-head latent attention: the 512 latent columns of a 576-wide key. */
@@ -47,16 +48,16 @@ export function expandForms(forms: readonly RequestForm[]): AttentionCase[] {
   return [...new Map(forms.flatMap(expandForm).map((each) => [JSON.stringify(each), each])).values()];
 }
 
+/** `128`, or `192/128` where keys and values differ. */
+export function headDimText({ headDim, headDimV }: AttentionCase): string {
+  return headDim === headDimV ? `${headDim}` : `${headDim}/${headDimV}`;
+}
+
 /** A case in one line, for logs and tables: `prefill bf16 d128 32/8 heads, batch 1, q 16k, kv 16k, causal, page 16`. */
 export function describeCase(attentionCase: AttentionCase): string {
-  const dim =
-    attentionCase.headDim === attentionCase.headDimV
-      ? `d${attentionCase.headDim}`
-      : `d${attentionCase.headDim}/${attentionCase.headDimV}`;
-  const page = attentionCase.pageSize === null ? 'contiguous' : `page ${attentionCase.pageSize}`;
   const options = [
     attentionCase.causal ? 'causal' : 'full',
-    page,
+    formatPageSize(attentionCase.pageSize),
     ...(attentionCase.window === null ? [] : [`window ${attentionCase.window}`]),
     ...(attentionCase.softcap === 0 ? [] : [`softcap ${attentionCase.softcap}`]),
     ...(attentionCase.sinks ? ['sinks'] : []),
@@ -64,7 +65,7 @@ export function describeCase(attentionCase: AttentionCase): string {
     ...(attentionCase.kvLayout === 'HND' ? ['HND'] : []),
   ];
   return (
-    `${attentionCase.op} ${attentionCase.dtype} ${dim} ${attentionCase.qHeads}/${attentionCase.kvHeads} heads, ` +
+    `${attentionCase.op} ${attentionCase.dtype} d${headDimText(attentionCase)} ${attentionCase.qHeads}/${attentionCase.kvHeads} heads, ` +
     `batch ${attentionCase.batch}, q ${describeLengths(attentionCase.qLens)}, kv ${describeLengths(attentionCase.kvLens)}, ${options.join(', ')}`
   );
 }

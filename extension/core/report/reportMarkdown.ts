@@ -1,6 +1,7 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from '../attentionCase';
 import { formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from '../format';
+import { headDimText } from '../measure/caseGrid';
 import type { Report } from './report';
 
 /** Heading line, device and build, then one table row per case, page layouts side by side. What is not `ok` says why in its cell. */
@@ -84,7 +85,7 @@ function caseCells({ case: asked }: ResultRow): string[] {
     typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
   return [
     asked.op,
-    `${asked.headDim}${asked.headDimV === asked.headDim ? '' : `/${asked.headDimV}`}`,
+    headDimText(asked),
     `${asked.qHeads}/${asked.kvHeads}`,
     asked.op === 'prefill'
       ? `q ${lens(asked.qLens)}, kv ${lens(asked.kvLens)}${asked.causal ? ', causal' : ''}`

@@ -1,6 +1,7 @@
 /** State → measurements at a glance: per workload one table, page layouts down, head sizes across as in the support matrix. */
 import type { AttentionCase, ResultRow, ResultStatus } from '../attentionCase';
 import { formatMs, formatPageSize, formatPercent, formatRate, formatTokens } from '../format';
+import { headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel } from '../measure/engines';
 
 /** How a result's status is said. */
@@ -65,11 +66,6 @@ export function caseShape(asked: AttentionCase): string {
     `kv ${lengths(asked.kvLens)}`,
     asked.causal ? 'causal' : 'full',
   ].join(', ');
-}
-
-/** `128`, or `192/128` where keys and values differ. */
-export function headDimText({ headDim, headDimV }: AttentionCase): string {
-  return headDim === headDimV ? `${headDim}` : `${headDim}/${headDimV}`;
 }
 
 /** The figure that counts for a case: bytes read for decode, operations otherwise. */

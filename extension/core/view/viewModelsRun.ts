@@ -8,7 +8,7 @@ import {
   type StatusCounts,
 } from '../state/appState';
 import type { Ceilings, ResultRow, ResultStatus } from '../attentionCase';
-import { expandForm } from '../measure/caseGrid';
+import { expandForm, headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
 import { besideEachOther } from '../measure/rounds';
 import { sideBySide } from '../measure/sideBySide';
@@ -16,7 +16,7 @@ import type { DeviceFacts } from '../facts';
 import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatRelError } from '../format';
 import { known, type Failure } from '../state/store';
 import type { LabelledValue } from './viewModelsDevice';
-import { caseShape, headDimText, measurementGrids, rateText, STATUS_WORDS, type GridView } from './viewModelsGrid';
+import { caseShape, measurementGrids, rateText, STATUS_WORDS, type GridView } from './viewModelsGrid';
 
 /** The run button, the progress and the question about a busy GPU. */
 export interface RunSection {
