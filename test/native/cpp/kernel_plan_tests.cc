@@ -156,7 +156,9 @@ void TestChoice() {
   CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelMlaDecode", "MLA on 8.0");
   spec = DecodeCase({1}, {100}, 4, 2);
   spec.head_dim_v = 64;
-  CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelHeadDimV", "headDimV");
+  CHECK(code(spec, Gpu(8, 0, 166912)) == "supported", "headDimV below headDim");
+  spec.head_dim_v = 192;
+  CHECK(std::string(attn::ChooseKernel(spec, Gpu(8, 0, 166912)).row->name) == "decode_mma_bf16_d192", "headDimV above headDim");
 }
 
 void TestModuleList() {
