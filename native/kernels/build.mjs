@@ -144,7 +144,7 @@ function hopperUnits() {
   const text = readFileSync(join(KERNELS, 'sm90a', 'prefill_table.def'), 'utf8');
   const groups = new Map();
   for (const match of text.matchAll(/^SM90_PREFILL\(([^)]*)\)/gm)) {
-    const [name, dtype, , , , , , , , , group, source, ...plan] = match[1].split(',').map((cell) => cell.trim());
+    const [name, dtype, , , , , , , , , , , group, source, ...plan] = match[1].split(',').map((cell) => cell.trim());
     if (plan.length === 0) throw new BuildError(`sm90a/prefill_table.def: bad row ${match[0]}`);
     if (!groups.has(group)) groups.set(group, { source: `#include "sm90a/${source}.cuh"\n`, kernels: [] });
     const unit = groups.get(group);

@@ -55,13 +55,17 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     p.outHeadStride = from.oHeadStride;
     p.lseTokenStride = from.qHeads;
     p.lseHeadStride = 1;
+    p.sinks = reinterpret_cast<const float*>(from.sinks);
     p.scaleLog2 = from.scaleLog2;
+    p.softcapPre = from.softcapPre;
+    p.softcapPost = from.softcapPost;
     p.headDimV = from.headDimV;
     p.batch = from.batch;
     p.qHeads = from.qHeads;
     p.kvHeads = from.kvHeads;
     p.qLenMax = static_cast<int>(shape.longest_q);
     p.causal = from.causal;
+    p.window = from.window;
     p.pageTableStride = from.pageTableStride;
     p.pageShift = from.pageShift;
     p.pageCount = static_cast<int>(shape.blocks);

@@ -43,12 +43,12 @@ bool HasImage(const char* images, const std::string& target) {
   return false;
 }
 
-/// Whether a row runs on a GPU and serves the case's options; a Hopper row leaves what it lacks to the portable rows.
+/// Whether a row runs on a GPU and serves the case's options and lengths.
 bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
   if (!HasImage(row.targets, gpu.target)) return false;
   if (!row.tensor_maps()) return true;
   if (!gpu.tensor_maps) return false;
-  if (spec.window.has_value() || spec.softcap > 0 || spec.sinks) return false;
+  if (!row.options && (spec.window.has_value() || spec.softcap > 0 || spec.sinks)) return false;
   int64_t longest_q = 0;
   for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
   return longest_q >= row.min_longest_q;
@@ -62,12 +62,12 @@ KernelChoice Unsupported(const char* code, std::string text) {
 
 const std::vector<KernelRow>& KernelTable() {
   static const std::vector<KernelRow> rows = {
-#define SM90_PREFILL(name, dtype, dim, m, n, rows_k, rows_v, min_q, threads, shared, group, source, ...)              \
-  {#name, Op::kPrefill, table::dtype, dim, dim, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q},
+#define SM90_PREFILL(name, dtype, dim, dim_v, m, n, rows_k, rows_v, min_q, options, threads, shared, group, source, ...) \
+  {#name, Op::kPrefill, table::dtype, dim, dim_v, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q, options != 0},
 #include "../kernels/sm90a/prefill_table.def"
 #undef SM90_PREFILL
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
-  {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0},
+  {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0, true},
 #include "../kernels/kernel_table.def"
 #undef ATTN_KERNEL
   };

@@ -31,6 +31,7 @@ struct KernelRow {
   int k_stage_rows = 0;
   int v_stage_rows = 0;
   int min_longest_q = 0;
+  bool options = true;  // knows windows, soft caps and sinks
   bool fp8_kv = false;  // reads an fp8-e4m3 KV cache, and only that
 
   /// Whether the kernel takes tensor maps (HopperPrefill) instead of AttentionParams.

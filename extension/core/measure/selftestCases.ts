@@ -49,6 +49,10 @@ const BASE: AttentionCase = {
 /** Lengths around tile and page edges; sequence 4 has more queries than keys, so its first rows see nothing. */
 const PREFILL_LENGTHS = { batch: 6, qLens: [1, 63, 130, 200, 129, 5], kvLens: [1, 64, 257, 130, 129, 0] };
 const DECODE_LENGTHS = { batch: 8, qLens: 1, kvLens: [0, 1, 15, 16, 17, 255, 257, 3000] };
+/** Long enough queries for the plans that only long queries get, few enough keys for a check of every row. */
+const LONG_QUERY_LENGTHS = { batch: 2, qLens: [4096, 70], kvLens: [300, 70], qHeads: 1, kvHeads: 1 };
+/** Several key blocks before, inside and behind a window. */
+const WINDOW_LENGTHS = { batch: 2, qLens: [400, 130], kvLens: [900, 700] };
 /** A few query tokens per sequence, as speculative decoding has. */
 const SHORT_QUERY_LENGTHS = { batch: 3, qLens: [2, 5, 9], kvLens: [1, 64, 1025] };
 
@@ -103,6 +107,19 @@ export function selftestCases(): AttentionCase[] {
       shapes.push({ ...shape, seed: SEED_OUTLIERS + 7 }, { ...shape, seed: SEED_TIES + 7, pageSize: 128 });
       shapes.push({ ...shape, seed: SEED_REPEATED_PAGES + 7, pageSize: 16, causal: false });
       shapes.push({ ...shape, lse: false });
+    }
+  }
+  for (const dtype of ['bf16', 'fp16'] as const) {
+    for (const causal of [true, false]) {
+      shapes.push({ ...LONG_QUERY_LENGTHS, headDim: 128, dtype, causal, ...nextStorage() });
+      shapes.push({ ...LONG_QUERY_LENGTHS, headDim: 192, headDimV: 128, dtype, causal, ...nextStorage() });
+      shapes.push({ ...PREFILL_LENGTHS, headDim: 192, headDimV: 128, dtype, causal, ...nextStorage() });
+    }
+    shapes.push({ ...PREFILL_LENGTHS, headDim: 80, headDimV: 64, dtype, ...nextStorage() });
+    shapes.push({ op: 'decode', ...DECODE_LENGTHS, headDim: 192, headDimV: 128, dtype, ...nextStorage() });
+    for (const { tile } of HEAD_DIMS) {
+      shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 150, ...nextStorage() });
+      shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 333, softcap: 20, sinks: true, ...nextStorage() });
     }
   }
   return shapes.map((shape, index) => build(shape, shape.seed ?? index + 1));

@@ -5,17 +5,27 @@
 
 namespace sm90 {
 
-/** Writes the log-sum-exp of this thread's two rows (one of the four threads of a quad does) and returns 1 / sum, 0 for none. */
+/**
+ * Writes the log-sum-exp of this thread's two rows (one of the four threads of a quad does) and returns what O is multiplied
+ * by: 1 / sum, 0 for a row without keys. A sink joins the sum as a key whose value is zero.
+ */
+template <bool Options>
 __device__ __forceinline__ void finishRows(const PrefillParams& params, const RowState& rows, const Tile& tile, int threadRow,
                                            int queries, float (&inverse)[2]) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const float sum = quadSum(rows.sum[r]);
-    inverse[r] = sum > 0.f ? 1.f / sum : 0.f;
+    float sum = quadSum(rows.sum[r]), top = rows.max[r], factor = 1.f;
+    if (Options && params.sinks) {
+      const float sink = params.sinks[tile.head] * 1.4426950409f;
+      top = fmaxf(top, sink);
+      factor = exp2Approx(rows.max[r] - top);
+      sum = sum * factor + exp2Approx(sink - top);
+    }
+    inverse[r] = sum > 0.f ? factor / sum : 0.f;
     const int row = threadRow + 8 * r;
     if (params.lse && threadIdx.x % 4 == 0 && row < queries)
       params.lse[(params.qStarts[tile.sequence] + row) * params.lseTokenStride + tile.head * params.lseHeadStride] =
-          sum > 0.f ? (rows.max[r] + __log2f(sum)) * 0.69314718056f : minusInfinity();
+          sum > 0.f ? (top + __log2f(sum)) * 0.69314718056f : minusInfinity();
   }
 }
 
