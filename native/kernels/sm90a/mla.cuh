@@ -395,8 +395,9 @@ struct MlaDecode {
   }
 };
 
-/** Declares the kernel `name` for an element type and a prefetch distance. */
-#define SM90_MLA_KERNEL(name, ...)                                                                   \
+/** Declares the kernel `name` with its table row's shared bytes, for an element type and a prefetch distance. */
+#define SM90_MLA_KERNEL(name, sharedBytes, ...)                                                      \
+  static_assert(sm90::MlaDecode<__VA_ARGS__>::SharedBytes == sharedBytes, "table row " #name);       \
   extern "C" __global__ void __launch_bounds__(384, 1)                                               \
       name(const __grid_constant__ sm90::TensorMap q, const __grid_constant__ sm90::TensorMap kv,    \
            const __grid_constant__ sm90::MlaParams params) {                                         \
