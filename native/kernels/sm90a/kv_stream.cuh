@@ -18,6 +18,16 @@ struct KvSource {
         batchCoordinate(tile.sequence * params.kvBatchStep),
         kvHead(tile.head / (params.qHeads / params.kvHeads)) {}
 
+  /** Keys of one KV head given by themselves; `pageRow` null = contiguous from row `row` on. */
+  __device__ __forceinline__ KvSource(const int* pageRow, int shift, int pageCount, int keyCount, int row)
+      : pages(pageRow),
+        pageShift(shift),
+        zeroPage(pageCount),
+        keys(keyCount),
+        firstRow(pageRow ? 0 : row),
+        batchCoordinate(0),
+        kvHead(0) {}
+
   /** Page (or batch coordinate) of a key; beyond the keys, the page index that reads as zeros. */
   __device__ __forceinline__ int pageOf(int key) const {
     if (!pages) return batchCoordinate;
