@@ -46,8 +46,6 @@ bool HasImage(const char* images, const std::string& target) {
 /// Whether a row runs on a GPU and serves the case's options and lengths.
 bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
   if (!HasImage(row.targets, gpu.target)) return false;
-  if (!row.tensor_maps()) return true;
-  if (!gpu.tensor_maps) return false;
   if (!row.options && (spec.window.has_value() || spec.softcap > 0 || spec.sinks)) return false;
   int64_t longest_q = 0;
   for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
@@ -136,6 +134,10 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
                                         std::to_string(gpu.minor) +
                                         " has no bf16 tensor-core instruction; the bundled kernels need 8.0 or newer.");
   }
+  if (target == "sm_90a" && !gpu.tensor_maps) {
+    return Unsupported("noTensorMaps", "On compute capability 9.0 the bundled kernels need a driver that encodes tensor maps "
+                                       "(cuTensorMapEncodeTiled, in 12.0 and newer).");
+  }
   if (spec.op == Op::kMlaDecode && target != "sm_90a") {
     return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel needs compute capability 9.0 (Hopper); this GPU has " +
                                                 std::to_string(gpu.major) + "." + std::to_string(gpu.minor) + ".");
@@ -156,8 +158,7 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
       return Unsupported("noKernelFp8Kv", "No bundled kernel reads an fp8 KV cache for this case on this GPU.");
     }
     if (spec.op == Op::kMlaDecode) {
-      return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel takes no window, soft cap or sinks, and needs a "
-                                              "driver that encodes tensor maps (12.0 or newer).");
+      return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel takes no window, soft cap or sinks.");
     }
     return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) +
                                               " with headDimV " + std::to_string(spec.head_dim_v) + ".");

@@ -188,6 +188,7 @@ GpuLimits Gpu(int major, int minor, int shared_bytes) {
   gpu.minor = minor;
   gpu.shared_bytes_per_block = shared_bytes;
   gpu.target = attn::TargetFor(major);
+  gpu.tensor_maps = major >= 9;
   return gpu;
 }
 
@@ -230,10 +231,11 @@ void TestChoice() {
   spec.head_dim = 576, spec.head_dim_v = 512;
   CHECK(code(spec, Gpu(12, 0, 101376)) == "noKernelMlaDecode", "MLA on 12.0");
   GpuLimits hopper = Gpu(9, 0, 232448);
-  hopper.tensor_maps = true;
   CHECK(code(spec, hopper) == "supported", "MLA on 9.0");
   spec.sinks = true;
   CHECK(code(spec, hopper) == "noKernelMlaDecode", "MLA with sinks on 9.0");
+  hopper.tensor_maps = false;
+  CHECK(code(spec, hopper) == "noTensorMaps", "an old driver on 9.0");
   spec = DecodeCase({1}, {100}, 4, 2);
   spec.head_dim_v = 64;
   CHECK(code(spec, Gpu(8, 0, 166912)) == "supported", "headDimV below headDim");
@@ -250,7 +252,8 @@ void TestWhy() {
   CHECK(why(Gpu(8, 9, 101376)) == "Smallest tile (96) that holds head size 80; portable instructions (mma.sync, cp.async); "
                                   "fits the 99 KB of shared memory a block may have here.",
         why(Gpu(8, 9, 101376)));
-  CHECK(why(Gpu(9, 0, 232448)).find("cannot encode tensor maps") != std::string::npos, why(Gpu(9, 0, 232448)));
+  CHECK(why(Gpu(9, 0, 232448)) == "Smallest tile (96) that holds head size 80; Hopper's own instructions (TMA).",
+        why(Gpu(9, 0, 232448)));
 }
 
 void TestModuleList() {
