@@ -14,6 +14,8 @@ constexpr Op prefill = Op::kPrefill;
 constexpr Op decode = Op::kDecode;
 constexpr DType bf16 = DType::kBf16;
 constexpr DType fp16 = DType::kFp16;
+constexpr bool kv16 = false; /* KernelRow::fp8_kv */
+constexpr bool fp8 = true;
 }  // namespace table
 
 /// CRC-32 of IEEE 802.3, as node:zlib computes it.
@@ -48,6 +50,8 @@ bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gp
   if (!HasImage(row.targets, gpu.target)) return false;
   if (!row.tensor_maps()) return true;
   if (!gpu.tensor_maps) return false;
+  /* strides of a tensor map are multiples of 16 bytes, which rows of an fp8 cache need not be */
+  if (row.op == Op::kDecode) return !row.fp8_kv || (spec.head_dim % 16 == 0 && spec.head_dim_v % 16 == 0);
   if (!row.options && (spec.window.has_value() || spec.softcap > 0 || spec.sinks)) return false;
   int64_t longest_q = 0;
   for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
@@ -70,6 +74,11 @@ const std::vector<KernelRow>& KernelTable() {
   {#name, Op::kMlaDecode, table::dtype, 576, 512, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, n, n, 0, false},
 #include "../kernels/sm90a/mla_table.def"
 #undef SM90_MLA
+#define SM90_DECODE(name, dtype, kv, dim, keys, groups, split, stages, threads, shared, group)                              \
+  {#name, Op::kDecode, table::dtype, dim, dim, 16, keys, groups, split, stages, threads, shared, 1, "sm_90a", #group, keys, \
+   keys, 0, true, table::kv},
+#include "../kernels/sm90a/decode_table.def"
+#undef SM90_DECODE
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
   {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0, true},
 #include "../kernels/kernel_table.def"
