@@ -168,8 +168,8 @@ function hopperUnits() {
     const macro = `SM90_${source.toUpperCase()}_KERNEL`;
     add(group, source, name, `${macro}(${name}, sm90::${element(dtype)}, ${plan.join(', ')})`);
   }
-  for (const [name, dtype, , , , shared, group, ...plan] of hopperRows('mla_table.def', 'SM90_MLA', 8))
-    add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)}, ${plan.join(', ')})`);
+  for (const [name, dtype, , , , shared, group] of hopperRows('mla_table.def', 'SM90_MLA', 7))
+    add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)})`);
   return [...groups].map(([group, unit]) => ({ group, target: 'sm_90a', frontEnd: HOPPER, ...unit }));
 }
 
