@@ -176,8 +176,8 @@ function hopperUnits() {
     const setup = `attn::${element(dtype)}, ${kv === 'fp8'}, ${dim}, ${keys}, ${groupCount}, ${split}, ${stages}`;
     add(group, 'decode', name, `SM90_DECODE_KERNEL(${name}, ${threads}, ${shared}, ${setup})`);
   }
-  for (const [name, dtype, , , , shared, group, ...plan] of hopperRows('mla_table.def', 'SM90_MLA', 8))
-    add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)}, ${plan.join(', ')})`);
+  for (const [name, dtype, , , , shared, group] of hopperRows('mla_table.def', 'SM90_MLA', 7))
+    add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)})`);
   return [...groups].map(([group, unit]) => ({ group, target: 'sm_90a', frontEnd: HOPPER, ...unit }));
 }
 

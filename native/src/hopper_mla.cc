@@ -4,6 +4,7 @@ namespace attn {
 namespace {
 
 constexpr int kTileRows = 64;
+constexpr int kStripRows = 16; /* of Q, brought together */
 
 size_t AlignUp(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -42,7 +43,6 @@ Status HopperMla::Upload(const AttentionParams& from, const HopperShape& shape) 
   p.partialO = reinterpret_cast<float*>(stats + layout.stats);
   p.partialStats = reinterpret_cast<float*>(stats);
   p.arrivals = reinterpret_cast<unsigned*>(arrivals);
-  p.kvPageBytes = from.k.blockStride * 2;
   p.scaleLog2 = from.scaleLog2;
   p.heads = from.qHeads;
   p.causal = from.causal;
@@ -55,12 +55,11 @@ Status HopperMla::Upload(const AttentionParams& from, const HopperShape& shape) 
 
 Status HopperMla::AddSet(const AttentionParams& params, const HopperShape& shape) {
   Set set;
-  set.kv_base = reinterpret_cast<const char*>(params.k.base);
   const int64_t rows = shape.q_tokens * params.qHeads;
   Status status = EncodeTensorMap(device_, &set.q, params.q, 3, {params.headDim, rows, 1, 1},
-                                  {1, params.qHeadStride, params.headDim, 0}, kTileRows, L2Promotion::k256B);
+                                  {1, params.qHeadStride, params.headDim, 0}, kStripRows, L2Promotion::k256B);
   if (status.ok()) {
-    status = EncodeKvMap(device_, &set.kv, params.k, params.headDim, params, shape, params_.boxRows, L2Promotion::k256B);
+    status = EncodeKvMap(device_, &set.kv, params.k, params.headDim, params, shape, params_.boxRows, L2Promotion::k128B);
   }
   if (status.ok()) sets_.push_back(set);
   return status;
@@ -68,7 +67,6 @@ Status HopperMla::AddSet(const AttentionParams& params, const HopperShape& shape
 
 Status HopperMla::Launch(size_t set) {
   if (plan_.blocks() == 0) return Status::Ok();  // no query at all
-  params_.kv = sets_[set].kv_base;
   void* arguments[] = {&sets_[set].q, &sets_[set].kv, &params_};
   return device_.Launch(function_, static_cast<unsigned>(plan_.blocks()), 1, 1, static_cast<unsigned>(row_.threads),
                         static_cast<unsigned>(row_.shared_bytes), arguments);

@@ -32,7 +32,6 @@ class HopperMla {
  private:
   struct Set {
     CUtensorMap q, kv;
-    const char* kv_base;
   };
   struct Layout {
     size_t segments, starts, arrivals, stats, partials; /* bytes of each piece of `memory_`, in this order */

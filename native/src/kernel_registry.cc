@@ -68,7 +68,7 @@ const std::vector<KernelRow>& KernelTable() {
   {#name, Op::kPrefill, table::dtype, dim, dim_v, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q, options != 0},
 #include "../kernels/sm90a/prefill_table.def"
 #undef SM90_PREFILL
-#define SM90_MLA(name, dtype, m, n, threads, shared, group, ...) \
+#define SM90_MLA(name, dtype, m, n, threads, shared, group) \
   {#name, Op::kMlaDecode, table::dtype, 576, 512, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, n, n, 0, false},
 #include "../kernels/sm90a/mla_table.def"
 #undef SM90_MLA

@@ -11,13 +11,11 @@
 
 namespace sm90 {
 
-/** `Ahead`: key blocks that are asked into the L2 cache before their turn to be loaded. */
-template <class Element, int Ahead>
+template <class Element>
 struct MlaDecode {
   static constexpr int Rows = kMlaRows, Keys = 64, Chunks = 9, RopeChunk = 8, Stages = 2;
-  static constexpr int ProducerRegisters = 40, ConsumerRegisters = 232;
-  static constexpr int Chunk = 64 * 128, Stage = Chunks * Chunk;
-  static constexpr int RowBytes = Chunks * 128;
+  static constexpr int ProducerRegisters = 56, ConsumerRegisters = 224;
+  static constexpr int Chunk = 64 * 128, Strip = 16 * 128, Stage = Chunks * Chunk;
   static constexpr int Half = 4;  // chunks of one warpgroup's half of V
 
   static constexpr int KvOffset = Chunks * Chunk;
@@ -69,57 +67,73 @@ struct MlaDecode {
     return i == RopeChunk || stage == 0 ? i : i ^ Half;
   }
 
+  /** Strips of 16 rows, one warp's share, of which at least one row exists. */
+  static __device__ __forceinline__ int strips(const MlaSegment& segment) { return (segment.rows + 15) / 16; }
+
+  /** One producer warp: Q of every segment, as many strips as exist; lane c brings column chunk c. */
   __device__ __forceinline__ void loadQ(const TensorMap& map) const {
+    const int chunk = threadIdx.x % 32;
     u32 phase = 0;
     forSegments([&](const MlaSegment& segment) {
       mbarrierWait(qEmpty(), phase ^ 1);
       phase ^= 1;
-      mbarrierArriveExpect(qFull(), Chunks * Chunk);
-      for (int c = 0; c < Chunks; ++c) tmaLoad3d(shared + c * Chunk, &map, qFull(), 64 * c, segment.qRow, 0);
+      if (chunk == 0) mbarrierArriveExpect(qFull(), strips(segment) * Chunks * Strip);
+      __syncwarp();
+      if (chunk < Chunks)
+        for (int i = 0; i < strips(segment); ++i)
+          tmaLoad3d(shared + chunk * Chunk + i * Strip, &map, qFull(), 64 * chunk, segment.qRow + 16 * i, 0);
     });
   }
 
-  /** One producer warp: the key blocks of every segment, last one first. Lane i brings box i of every column chunk. */
+  /**
+   * Zeroes the strips of Q that the first segment does not load. Nobody reads what they give, but with fewer than 64 rows the
+   * multiplies would spend much of the power budget, and so of the clock, on leftovers.
+   */
+  __device__ __forceinline__ void zeroMissingQ() const {
+    const int first = strips(params.segments[params.segmentStart[blockIdx.x]]) * 16;
+    for (int c = 0; c < Chunks; ++c)
+      for (int i = first * 8 + threadIdx.x; i < Rows * 8; i += blockDim.x)
+        sharedStore16(shared + c * Chunk + i * 16, make_uint4(0, 0, 0, 0));
+    fenceProxyAsync();
+  }
+
+  /**
+   * One producer warp: the key blocks of every segment, last one first. A lane brings one column chunk, box by box, so that
+   * the pieces of one row are asked for side by side and DRAM pages are read in one go. Lane r looks up the page of box r.
+   */
   __device__ __forceinline__ void streamKv(const TensorMap& map) const {
-    const int boxRows = params.boxRows;
-    const int laneRow = threadIdx.x % 32 * boxRows;
-    const bool active = laneRow < Keys;
+    const int lane = threadIdx.x % 32, boxRows = params.boxRows, boxes = Keys / boxRows;
     u32 phases = 0;  // bit per stage
     forSegments([&](const MlaSegment& segment) {
       const int* pages =
           params.pageTable ? params.pageTable + static_cast<long long>(segment.sequence) * params.pageTableStride : nullptr;
       const KvSource source(pages, params.pageShift, params.pageCount, segment.keyEnd, segment.kvRow);
       const int blocks = keyBlocks(segment);
-      int key = segment.keyBegin + (blocks - 1) * Keys + laneRow;
-      int page = active ? source.pageOf(key) : 0;
-      int aheadPage = active ? source.pageOf(key - Ahead * Keys) : 0;
+      const auto pageOfBox = [&](int block) {
+        return lane < boxes ? source.pageOf(segment.keyBegin + block * Keys + lane * boxRows) : 0;
+      };
+      int page = pageOfBox(blocks - 1);
       for (int block = blocks - 1; block >= 0; --block) {
         const int stage = (blocks - 1 - block) % Stages;
-        const int nextPage = active ? source.pageOf(key - Keys) : 0;
-        const int nextAheadPage = active ? source.pageOf(key - (Ahead + 1) * Keys) : 0;
-        const u32 base = stageAddress(stage) + laneRow * 128;
+        const int nextPage = pageOfBox(block - 1);  // a look-up's latency would otherwise delay every load
         const u32 parity = (phases >> stage & 1) ^ 1;
         phases ^= 1u << stage;
-#pragma unroll
+#pragma unroll 1  // registers are few here
         for (int part = 0; part < 2; ++part) {
+          const int i = Half * part + lane;
+          const bool mine = i < (part ? Chunks : Half);
+          const int chunk = chunkInOrder(stage, i);
           mbarrierWait(kvEmpty(stage, stage ^ part), parity);
-#pragma unroll
-          for (int i = Half * part; i < (part ? Chunks : Half); ++i) {
-            const int chunk = chunkInOrder(stage, i);
-            if (laneRow == 0) mbarrierArriveExpect(kvFull(stage, chunk), Chunk);
-            __syncwarp();
-            if (active)
-              tmaLoad4d(base + chunk * Chunk, &map, kvFull(stage, chunk), 64 * chunk, source.rowOf(key), 0, page);
+          if (mine) mbarrierArriveExpect(kvFull(stage, chunk), Chunk);
+          for (int box = 0; box < boxes; ++box) {
+            const int key = segment.keyBegin + block * Keys + box * boxRows;
+            const int boxPage = __shfl_sync(0xffffffffu, page, box);
+            if (mine)
+              tmaLoad4dOnce(stageAddress(stage) + chunk * Chunk + box * boxRows * 128, &map, kvFull(stage, chunk), 64 * chunk,
+                            source.rowOf(key), 0, boxPage);
           }
         }
-        if (Ahead > 0 && active && block >= Ahead) {
-          const int aheadKey = key - Ahead * Keys;
-          prefetchL2(params.kv + aheadPage * params.kvPageBytes + static_cast<long long>(source.rowOf(aheadKey)) * RowBytes,
-                     boxRows * RowBytes);
-        }
-        key -= Keys;
         page = nextPage;
-        aheadPage = nextAheadPage;
       }
     });
   }
@@ -255,7 +269,14 @@ struct MlaDecode {
       float s[Keys / 2];
       float alpha[2];
       u32 p[Keys / 4];
+      const bool live = warp * 16 < segment.rows;
       const auto softmax = [&](int j) {
+        if (!live) {
+#pragma unroll
+          for (int i = 0; i < Keys / 4; ++i) p[i] = 0;
+          publish(p);
+          return false;
+        }
         if ((j + 1) * Keys > fullEnd) maskColumns(s, upperLimit - j * Keys, lowerLimit - j * Keys);
         const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
         packRows<Element>(p, s);
@@ -376,12 +397,13 @@ struct MlaDecode {
       prefetchTensorMap(&kvMap);
       self.initBarriers();
     }
+    self.zeroMissingQ();
     __syncthreads();
     if (threadIdx.x < 128) {
       registersDecrease<ProducerRegisters>();
       const int warp = threadIdx.x / 32;
       if (warp == 0) self.streamKv(kvMap);
-      if (threadIdx.x == 32) self.loadQ(qMap);
+      if (warp == 1) self.loadQ(qMap);
     } else {
       registersIncrease<ConsumerRegisters>();
       if (threadIdx.x < 256) {
@@ -395,13 +417,13 @@ struct MlaDecode {
   }
 };
 
-/** Declares the kernel `name` with its table row's shared bytes, for an element type and a prefetch distance. */
-#define SM90_MLA_KERNEL(name, sharedBytes, ...)                                                      \
-  static_assert(sm90::MlaDecode<__VA_ARGS__>::SharedBytes == sharedBytes, "table row " #name);       \
+/** Declares the kernel `name` with its table row's shared bytes, for an element type. */
+#define SM90_MLA_KERNEL(name, sharedBytes, element)                                                  \
+  static_assert(sm90::MlaDecode<element>::SharedBytes == sharedBytes, "table row " #name);           \
   extern "C" __global__ void __launch_bounds__(384, 1)                                               \
       name(const __grid_constant__ sm90::TensorMap q, const __grid_constant__ sm90::TensorMap kv,    \
            const __grid_constant__ sm90::MlaParams params) {                                         \
-    sm90::MlaDecode<__VA_ARGS__>::run(q, kv, params);                                                \
+    sm90::MlaDecode<element>::run(q, kv, params);                                                    \
   }
 
 }  // namespace sm90

@@ -27,13 +27,11 @@ struct MlaParams {
   const MlaSegment* segments;
   const int* segmentStart;  // [grid + 1] the segments of each block
   const int* pageTable;     // [batch][pageTableStride] page numbers; null = contiguous KV
-  const char* kv;           // the tensor behind the KV map, for prefetches into L2
   void* out;                // bf16/fp16 [tokens * heads][512]
   float* lse;               // natural-log sum of exponentials [tokens * heads]; null = not wanted
   float* partialO;          // [parts][64][512], not normalised
   float* partialStats;      // [parts][64][2]: maximum (log2 units) and sum
   unsigned int* arrivals;   // [items], zero before and after every launch
-  long long kvPageBytes;    // distance of two pages
   float scaleLog2;          // softmax scale x log2(e)
   int heads;
   int causal;               // 1 = bottom-right causal

@@ -63,6 +63,16 @@ __device__ __forceinline__ void tmaLoad4d(u32 destination, const TensorMap* map,
       "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
 }
+/** The same for data that is read once: its lines are the first to leave the L2 cache. (9.7.9.2 cache eviction priority) */
+__device__ __forceinline__ void tmaLoad4dOnce(u32 destination, const TensorMap* map, u32 barrier, int c0, int c1, int c2,
+                                              int c3) {
+  const u64 evictFirst = 0x12F0000000000000;  // what createpolicy.fractional.L2::evict_first gives for all of the data
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "l"(evictFirst)
+      : "memory");
+}
 /** Loads one box at (c0 = element, c1 = token, c2 = head). */
 __device__ __forceinline__ void tmaLoad3d(u32 destination, const TensorMap* map, u32 barrier, int c0, int c1, int c2) {
   asm volatile(
@@ -87,10 +97,6 @@ __device__ __forceinline__ void bulkCommit() { asm volatile("cp.async.bulk.commi
 __device__ __forceinline__ void bulkWaitRead() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 /** Waits until the thread's bulk stores are complete, writes included. (9.7.9.25.3) */
 __device__ __forceinline__ void bulkWait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
-/** Asks for `bytes` (a multiple of 16) of global memory to be brought into the L2 cache. (9.7.9.25.5 cp.async.bulk.prefetch) */
-__device__ __forceinline__ void prefetchL2(const void* pointer, u32 bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(pointer), "r"(bytes) : "memory");
-}
 /** Orders ordinary writes to shared memory before later reads by wgmma or TMA. (9.7.13.4 fence.proxy.async) */
 __device__ __forceinline__ void fenceProxyAsync() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
