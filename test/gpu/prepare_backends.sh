@@ -39,15 +39,17 @@ pack() { # NAME FOLDER PATH...: native/build/backends/NAME/site.tar.xz of the pa
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-tools() { # the command line, the addon, the kernels, and Node
+tools() { # Node, and all that the command line needs beside it: it runs from where it is unpacked
+  local at=$scratch/tools list
   node esbuild.mjs
-  mkdir -p "$scratch/tools/bin"
-  cp "$(readlink -f "$(command -v node)")" "$scratch/tools/bin/node"
-  mkdir -p "$scratch/tools/native/build"
-  cp -r dist "$scratch/tools/dist"
-  rm -f "$scratch"/tools/dist/*.{map,vsix}
-  cp -r native/build/attention_addon.node native/build/kernels "$scratch/tools/native/build/"
-  pack tools "$scratch/tools" .
+  mkdir -p "$at/bin" "$at/native/build" "$at/extension" "$at/cases"
+  cp "$(readlink -f "$(command -v node)")" "$at/bin/node"
+  cp -r dist package.json "$at/"
+  rm -f "$at"/dist/*.{map,vsix}
+  cp -r extension/python "$at/extension/"
+  cp -r native/build/attention_addon.node native/build/kernels "$at/native/build/"
+  for list in contenders wide others flashinfer smoke; do node test/gpu/backend_cases.mjs $list >"$at/cases/$list.json"; done
+  pack tools "$at" .
 }
 flash() { # vLLM's FA2, FA3 and FlashMLA, built for torch 2.11
   fetch vllm==0.24.0
