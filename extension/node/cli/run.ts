@@ -52,8 +52,8 @@ Without --device it takes the first GPU, else the CPU reference device (with sma
 
   --preset ID,…        named requests, run one after the other (see --list-presets); default: quick
   --list-presets       print the presets and stop
-  --cases FILE         a JSON list of cases instead, as a report's rows hold them; op, headDim, qHeads, kvHeads, batch, qLens,
-                       kvLens and causal are needed, the rest has defaults (bf16, contiguous, headDimV = headDim)
+  --cases FILE         a JSON list of cases instead, as the rows of a report hold them: op, headDim, qHeads, kvHeads,
+                       batch, qLens, kvLens and causal are needed, the rest has defaults (bf16, contiguous, …)
 
 Shape (changes the preset):
   --op OP              prefill or decode

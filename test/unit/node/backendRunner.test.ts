@@ -23,6 +23,8 @@ interface Logged {
   readonly command?: string;
   readonly cases?: readonly number[];
   readonly checkRows?: number;
+  readonly checkOnly?: boolean;
+  readonly hold?: boolean;
   readonly env?: readonly string[];
   readonly cwd?: string;
   readonly child?: number;
@@ -265,8 +267,8 @@ test('after three processes in a row that finished nothing, the rest of the engi
 });
 
 test('a runner of another version is refused in words', async () => {
-  const { result, rows } = await run({ 'fa2.vllm': {} }, { protocolVersion: 2 });
-  assert.match(result.libraries[0]?.reason?.text ?? '', /protocol version 2/);
+  const { result, rows } = await run({ 'fa2.vllm': {} }, { protocolVersion: 99 });
+  assert.match(result.libraries[0]?.reason?.text ?? '', /protocol version 99/);
   assert.deepEqual(told(rows, 'fa2.vllm'), []);
 });
 
@@ -294,6 +296,12 @@ test('rounds: engines take turns case by case in one process each, and the ratio
   const order = runs.map((each) => each.cases?.[0]);
   assert.equal(order.lastIndexOf(0) < order.indexOf(1), true);
   assert.equal(runs.filter((each) => each.engine === 'fa3.vllm' && each.cases?.[0] === 1).length, 1);
+  // Once checked, then timed in every round, and held all along.
+  assert.ok(runs.every((each) => each.hold === true));
+  assert.deepEqual(
+    runs.filter((each) => each.engine === 'fa2.vllm' && each.cases?.[0] === 0).map((each) => each.checkOnly),
+    [true, ...new Array<boolean>(7).fill(false)],
+  );
   assert.equal(
     new Set(
       runs

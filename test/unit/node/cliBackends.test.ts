@@ -107,6 +107,25 @@ test('both FlashAttention 4: one command shows per case which works, how fast, a
   assert.match(out, /prefill d64 contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/);
 });
 
+test('--cases names whole cases in a file, and nothing else may shape them', async () => {
+  const file = path.join(root, 'cases.json');
+  const shape = { op: 'prefill', qHeads: 2, kvHeads: 1, batch: 1, qLens: 32, kvLens: 32, causal: true };
+  await writeFile(file, JSON.stringify([192, 64].map((headDim) => ({ ...shape, headDim, headDimV: 64 }))));
+  const right = await attnDiag(['run', '--cpu', '--no-ceilings', '--cases', file, '--backends', 'fa2.vllm', ...PYTHON]);
+  assert.equal(right.code, 0, right.err);
+  assert.match(right.out, /prefill d192 [^]*prefill d64 /);
+  for (const more of [['--preset', 'quick'], ['--head-dim', '64'], ['--full']]) {
+    const both = await attnDiag(['run', '--cpu', '--cases', file, ...more]);
+    assert.equal(both.code, 2);
+    assert.match(both.err, /--preset and the options of the shape do not go with it/);
+  }
+  await writeFile(file, '{"op": "prefill"}');
+  const broken = await attnDiag(['run', '--cpu', '--cases', file]);
+  assert.equal(broken.code, 1);
+  assert.match(broken.err, /cases\.json is not a list of cases: it is not a list/);
+  assert.match((await attnDiag(['run', '--cpu', '--cases', `${file}.not`])).err, /no such file/);
+});
+
 test('the active virtual environment is the interpreter when none is named', async () => {
   const venv = path.join(root, 'env');
   await mkdir(path.join(venv, 'bin'), { recursive: true });

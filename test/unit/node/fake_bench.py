@@ -138,13 +138,13 @@ def library(engine, plan):
 
 
 def main():
-    version = BEHAVIOUR.get("protocolVersion", 1)
+    version = BEHAVIOUR.get("protocolVersion", 2)
     say(kind="hello", protocolVersion=version, pid=os.getpid(), python=sys.version.split()[0])
     for line in sys.stdin:
         request = json.loads(line)
         engine, command = request["engine"], request["command"]
         plan = BEHAVIOUR.get("engines", {}).get(engine, {})
-        note(engine=engine, command=command, cases=[each["caseIndex"] for each in request["cases"]], checkRows=request["options"]["checkRows"], env=sorted(os.environ), cwd=os.getcwd(), ceilings=request["ceilings"])
+        note(engine=engine, command=command, cases=[each["caseIndex"] for each in request["cases"]], checkRows=request["options"]["checkRows"], checkOnly=request["options"]["checkOnly"], hold=request["options"]["hold"], env=sorted(os.environ), cwd=os.getcwd(), ceilings=request["ceilings"])
         say(kind="phase", caseIndex=None, phase="import")
         if library(engine, plan):
             for each in request["cases"]:
