@@ -3,6 +3,7 @@ import type { AttentionOp, ResultRow } from '../attentionCase';
 import { NEWEST_RELEASE } from '../catalog/releases';
 import type { MatrixCell } from '../evaluation';
 import { formatPageSize, threeFigures } from '../format';
+import { headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
 import { explain } from '../rules/explanation';
 import type { Report } from './report';
@@ -14,7 +15,8 @@ export interface EngineTable {
   readonly unit: 'TFLOP/s' | 'TB/s';
   /** In the order of the report. */
   readonly engines: readonly string[];
-  readonly headDims: readonly number[];
+  /** `128`, or `192/128` where keys and values differ; ascending. */
+  readonly headSizes: readonly string[];
   readonly layouts: readonly (number | null)[];
   readonly rows: readonly ResultRow[];
 }
@@ -41,7 +43,7 @@ export function engineTables(rows: readonly ResultRow[]): readonly EngineTable[]
         causal: first.causal,
         unit: first.op === 'prefill' ? ('TFLOP/s' as const) : ('TB/s' as const),
         engines: unique(own.map((row) => row.engine)),
-        headDims: unique(own.map((row) => row.case.headDim)).sort((a, b) => a - b),
+        headSizes: unique([...own].sort((a, b) => a.case.headDim - b.case.headDim).map((row) => headDimText(row.case))),
         layouts: unique(own.map((row) => row.case.pageSize)).sort((a, b) => (a ?? 0) - (b ?? 0)),
         rows: own,
       },
@@ -65,7 +67,7 @@ function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string,
   const cells = declaredCells(table, report);
   const lines = table.engines.flatMap((engine) =>
     table.layouts.flatMap((layout) => {
-      const texts = table.headDims.map((headDim) => cellText(table, report, cells, engine, headDim, layout, refusals));
+      const texts = table.headSizes.map((size) => cellText(table, report, cells, engine, size, layout, refusals));
       return texts.every((text) => text === '– / –') ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
     }),
   );
@@ -74,8 +76,8 @@ function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string,
     `**${table.op}${mask}, ${table.unit}**`,
     '',
     ...[
-      ['engine', 'KV', ...table.headDims.map((dim) => `d${dim}`)],
-      ['---', '---', ...table.headDims.map(() => '---:')],
+      ['engine', 'KV', ...table.headSizes.map((size) => `d${size}`)],
+      ['---', '---', ...table.headSizes.map(() => '---:')],
       ...lines,
     ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`),
   ].join('\n');
@@ -86,12 +88,12 @@ function cellText(
   report: Report,
   cells: ReadonlyMap<string, MatrixCell>,
   engine: string,
-  headDim: number,
+  headSize: string,
   pageSize: number | null,
   refusals: Map<string, Set<string>>,
 ): string {
-  const declared = cells.get(cellKey(engineSubject(engine, table.op), headDim, pageSize))?.works.answer ?? '–';
-  const row = rowOf(table, engine, headDim, pageSize);
+  const declared = cells.get(cellKey(engineSubject(engine, table.op), headSize, pageSize))?.works.answer ?? '–';
+  const row = rowOf(table, engine, headSize, pageSize);
   if (row === null) return `${declared} / –`;
   const { status, reason } = row.result;
   if (status !== 'ok') {
@@ -105,9 +107,9 @@ function cellText(
 }
 
 /** Of several lengths the longest; figures of short runs are mostly launch overhead. */
-export function rowOf(table: EngineTable, engine: string, headDim: number, pageSize: number | null): ResultRow | null {
+export function rowOf(table: EngineTable, engine: string, headSize: string, pageSize: number | null): ResultRow | null {
   const own = table.rows.filter(
-    (row) => row.engine === engine && row.case.headDim === headDim && row.case.pageSize === pageSize,
+    (row) => row.engine === engine && headDimText(row.case) === headSize && row.case.pageSize === pageSize,
   );
   return own.reduce<ResultRow | null>((best, row) => (best === null || work(row) > work(best) ? row : best), null);
 }
@@ -128,13 +130,20 @@ function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, 
   const device = report.facts?.devices.find((each) => each.id === first?.deviceId);
   const capability = device?.computeCapability ?? null;
   if (first === undefined || capability === null) return new Map();
+  // The rules know one head size of keys and values, except for MLA, whose own backends they describe.
+  const sizes = new Map(
+    table.rows
+      .filter((row) => row.case.headDim === row.case.headDimV || table.op === 'mlaDecode')
+      .map((row) => [row.case.headDim, headDimText(row.case)]),
+  );
+  if (sizes.size === 0) return new Map();
   const { answer } = explain({
     vllmVersion: { value: NEWEST_RELEASE, setIn: 'user' },
     capability,
     form: {
       op: table.op,
       dtype: first.case.dtype,
-      headDims: [...table.headDims],
+      headDims: [...sizes.keys()],
       pageSizes: [...table.layouts],
       qHeads: first.case.qHeads,
       kvHeads: first.case.kvHeads,
@@ -148,11 +157,13 @@ function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, 
     environment: null,
     flag: 'off',
   });
-  return new Map(answer.cells.map((cell) => [cellKey(cell.subject, cell.headDim, cell.pageSize), cell]));
+  return new Map(
+    answer.cells.map((cell) => [cellKey(cell.subject, sizes.get(cell.headDim) ?? '', cell.pageSize), cell]),
+  );
 }
 
-function cellKey(subject: string, headDim: number, pageSize: number | null): string {
-  return `${subject}|${headDim}|${pageSize ?? 'contiguous'}`;
+function cellKey(subject: string, headSize: string, pageSize: number | null): string {
+  return `${subject}|${headSize}|${pageSize ?? 'contiguous'}`;
 }
 
 function unique<T>(values: readonly T[]): T[] {
