@@ -8,6 +8,9 @@ import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
 import { explain } from '../rules/explanation';
 import type { Report } from './report';
 
+/** The library's function has no argument for the case, so it was not asked. */
+const NO_ARGUMENT = 'no argument';
+
 /** One table: rows of one operation and mask. */
 export interface EngineTable {
   readonly op: AttentionOp;
@@ -57,7 +60,7 @@ export function engineMarkdown(report: Report): string {
   const tables = engineTables(report.rows).map((table) => tableMarkdown(table, report, refusals));
   const words = [...refusals].map(([text, engines]) => `- ${[...engines].join(', ')}: ${text}`);
   return [
-    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured.`,
+    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured; ${NO_ARGUMENT} = the library’s function has none for it.`,
     ...tables,
     ...(words.length === 0 ? [] : ['In the libraries’ own words:\n\n' + words.join('\n')]),
   ].join('\n\n');
@@ -65,12 +68,15 @@ export function engineMarkdown(report: Report): string {
 
 function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string, Set<string>>): string {
   const cells = declaredCells(table, report);
-  const lines = table.engines.flatMap((engine) =>
-    table.layouts.flatMap((layout) => {
-      const texts = table.headSizes.map((size) => cellText(table, report, cells, engine, size, layout, refusals));
-      return texts.every((text) => text === '– / –') ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
-    }),
-  );
+  const lines = table.engines
+    .filter((engine) => isTold(table, cells, engine))
+    .flatMap((engine) =>
+      table.layouts.flatMap((layout) => {
+        const texts = table.headSizes.map((size) => cellText(table, report, cells, engine, size, layout, refusals));
+        const nothing = texts.every((text) => text.endsWith('/ –') || text === `– / ${NO_ARGUMENT}`);
+        return nothing ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
+      }),
+    );
   const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
   return [
     `**${table.op}${mask}, ${table.unit}**`,
@@ -81,6 +87,15 @@ function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string,
       ...lines,
     ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`),
   ].join('\n');
+}
+
+/** Of an engine that did nothing of this kind, and of which nothing is declared, there is nothing to tell. */
+function isTold(table: EngineTable, cells: ReadonlyMap<string, MatrixCell>, engine: string): boolean {
+  const subject = engineSubject(engine, table.op);
+  return (
+    table.rows.some((row) => row.engine === engine && row.result.status !== 'unsupported') ||
+    [...cells.keys()].some((key) => key.startsWith(`${subject}|`))
+  );
 }
 
 function cellText(
@@ -97,6 +112,7 @@ function cellText(
   if (row === null) return `${declared} / –`;
   const { status, reason } = row.result;
   if (status !== 'ok') {
+    if (reason?.code === 'refusedByAdapter') return `${declared} / ${NO_ARGUMENT}`;
     const text = reason?.text ?? '';
     if (text !== '') refusals.set(text, (refusals.get(text) ?? new Set<string>()).add(engineLabel(engine)));
     return `${declared} / ${reason?.code === 'refusedByLibrary' ? 'refuses' : status}`;

@@ -215,6 +215,7 @@ const oneBadCase: readonly [string, string, RegExp][] = [
   ['wrong', 'wrong error', /relative error 0\.5/],
   ['skip', 'failed noResult', /without a result/],
   ['rowThenDie', 'failed cuda', /illegal address/],
+  ['oom', 'outOfMemory outOfMemory', /CUDA out of memory/],
 ];
 for (const [action, expected, words] of oneBadCase) {
   test(`a case that ends in "${action}" costs its own row only, and the row says why`, async () => {
@@ -320,6 +321,29 @@ test('rounds: engines take turns case by case in one process each, and the ratio
   assert.equal(
     result.ratios.some((each) => each.engine === 'fa3.vllm' && each.case.seed === 2),
     false,
+  );
+});
+
+test('in rounds, an engine that is lost after its check is told once, and the others go on', async () => {
+  const { rows, log, result } = await run(
+    { 'fa2.vllm': { cases: { '1': 'segvInRound' } }, 'fa3.vllm': {} },
+    { seeds: [1, 2], rounds: 7 },
+  );
+  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 crashed SIGSEGV', '2 ok']);
+  assert.deepEqual(told(rows, 'fa3.vllm'), ['1 ok', '2 ok']);
+  assert.deepEqual(told(rows, 'bundled'), ['1 ok', '2 ok']);
+  const asked = log.filter((each) => each.engine === 'fa2.vllm' && each.command === 'run' && each.cases?.[0] === 0);
+  assert.deepEqual(
+    asked.map((each) => each.checkOnly),
+    [true, false],
+  );
+  assert.deepEqual(
+    result.ratios.map((each) => [each.engine, each.case.seed, each.rounds]),
+    [
+      ['fa3.vllm', 1, 7],
+      ['fa2.vllm', 2, 7],
+      ['fa3.vllm', 2, 7],
+    ],
   );
 });
 

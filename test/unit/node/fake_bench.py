@@ -62,7 +62,11 @@ def hang():
         time.sleep(1)
 
 
-def misbehave(action, index, command):
+def misbehave(action, index, command, check_only=False):
+    if action == "segvInRound":
+        if check_only:
+            return False
+        action = "segv"
     if action == "segv":
         sys.stderr.write("Traceback: never mind\nlibfoo.so: undefined symbol _Z3barv\n")
         sys.stderr.flush()
@@ -116,6 +120,9 @@ def misbehave(action, index, command):
         say(kind="row", caseIndex=index, result=result(ms=9.0))
         say(kind="row", caseIndex=4000, result=result(ms=9.0))
         return True
+    elif action == "oom":
+        say(kind="row", caseIndex=index, result=result("outOfMemory", reason={"code": "outOfMemory", "text": "CUDA out of memory"}))
+        return True
     elif action == "rowThenDie":
         say(kind="row", caseIndex=index, result=result("failed", reason={"code": "cuda", "text": "illegal address"}))
         sys.exit(3)
@@ -151,7 +158,7 @@ def main():
                 index = each["caseIndex"]
                 action = plan.get("cases", {}).get(str(each["case"]["seed"]), "ok")
                 say(kind="phase", caseIndex=index, phase="allocate")
-                if misbehave(action, index, command):
+                if misbehave(action, index, command, request["options"]["checkOnly"]):
                     continue
                 if command == "warm":
                     say(kind="row", caseIndex=index, result=dict(result("ok", gpuMs=None), jitMs=1234.0))

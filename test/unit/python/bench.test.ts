@@ -220,6 +220,16 @@ test('a torch that cannot use the GPU is named before any case', () => {
   };
   assert.equal(run('CUDA = None')?.code, 'cpuOnlyTorch');
   assert.equal(run('')?.code, 'noDevice');
+  const other = run(`
+class _Properties: major, minor, uuid, name = 9, 0, "00000000-0000-0000-0000-000000000000", "NVIDIA H200"
+_Cuda.init = lambda self: None
+_Cuda.device_count = lambda self: 1
+_Cuda.set_device = lambda self, index: None
+_Cuda.get_device_properties = lambda self, index: _Properties
+def ones(*a, **k): raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+`);
+  assert.equal(other?.code, 'wrongCuda');
+  assert.match(other?.text ?? '', /torch 2\.11\.0\+cu130 cannot run on this NVIDIA H200: .*no kernel image/);
   const old = run('WORDS = "The NVIDIA driver on your system is too old (found version 12020)."');
   assert.equal(old?.code, 'wrongCuda');
   assert.match(old?.text ?? '', /built for CUDA 13\.0.*12020/);
