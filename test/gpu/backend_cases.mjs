@@ -9,7 +9,10 @@
 import process from 'node:process';
 
 const PAGES = [16, 32, 64, 128, 256];
-/** Query and KV heads at 16k tokens, by head size. */
+/**
+ * Query and KV heads at 16k tokens, by head size.
+ * @type {[number, number, number][]}
+ */
 const PREFILL = [
   [64, 64, 8],
   [96, 32, 8],
@@ -20,8 +23,16 @@ const PREFILL = [
 ];
 const DECODE = [64, 128, 256, 512];
 
-/** Both masks, or the one that is named. */
-function prefill(headDim, qHeads, kvHeads, length, { batch = 1, masks = [false, true], pages = [null], headDimV = headDim } = {}) {
+/**
+ * Both masks and contiguous keys, unless other ones are named.
+ * @param {number} headDim
+ * @param {number} qHeads
+ * @param {number} kvHeads
+ * @param {number} length
+ * @param {{batch?: number, masks?: boolean[], pages?: (number | null)[], headDimV?: number}} [more]
+ */
+function prefill(headDim, qHeads, kvHeads, length, more = {}) {
+  const { batch = 1, masks = [false, true], pages = [null], headDimV = headDim } = more;
   return pages.flatMap((pageSize) =>
     masks.map((causal) => ({
       op: 'prefill',
@@ -38,12 +49,25 @@ function prefill(headDim, qHeads, kvHeads, length, { batch = 1, masks = [false, 
   );
 }
 
+/**
+ * @param {number} headDim
+ * @param {number} batch
+ * @param {number} kvLens
+ * @param {(number | null)[]} pages
+ */
 function decode(headDim, batch, kvLens, pages) {
   const [qHeads, kvHeads] = headDim <= 128 ? [32, 8] : [16, 4];
-  return pages.map((pageSize) => ({ op: 'decode', headDim, qHeads, kvHeads, batch, qLens: 1, kvLens, causal: true, pageSize }));
+  const shape = { op: 'decode', headDim, qHeads, kvHeads, batch, qLens: 1, kvLens, causal: true };
+  return pages.map((pageSize) => ({ ...shape, pageSize }));
 }
 
-/** DeepSeek's: keys of 576, of which the first 512 are the values, one KV head. */
+/**
+ * DeepSeek's: keys of 576, of which the first 512 are the values, one KV head.
+ * @param {number} qHeads
+ * @param {number} batch
+ * @param {number} kvLens
+ * @param {number[]} pages
+ */
 function mla(qHeads, batch, kvLens, pages) {
   return pages.map((pageSize) => ({
     op: 'mlaDecode',
@@ -97,7 +121,11 @@ const LISTS = {
     ...prefill(512, 8, 8, 1024, { batch: 16 }),
   ],
   others: [
-    ...[64, 96, 128, 192, 256].flatMap((dim) => prefill(dim, dim <= 128 ? Math.floor(2048 / dim) : 16, dim <= 128 ? Math.floor(2048 / dim) : 16, 4096, { batch: 4 })),
+    ...[64, 96, 128, 192, 256].flatMap((dim) =>
+      prefill(dim, dim <= 128 ? Math.floor(2048 / dim) : 16, dim <= 128 ? Math.floor(2048 / dim) : 16, 4096, {
+        batch: 4,
+      }),
+    ),
     ...prefill(512, 8, 8, 4096, { batch: 4 }),
     ...prefill(192, 32, 32, 4096, { headDimV: 128, ...causal }),
     ...prefill(128, 64, 8, 4096, { ...causal, pages: [16, 256] }),
@@ -106,7 +134,9 @@ const LISTS = {
     ...mla(128, 128, 4096, [64]),
   ],
   flashinfer: [
-    ...longPrefill.filter((each) => each.headDim !== 96 && each.headDim !== 512 && each.headDim === each.headDimV && each.headDim !== 192),
+    ...longPrefill.filter(
+      (each) => each.headDim !== 96 && each.headDim !== 512 && each.headDim === each.headDimV && each.headDim !== 192,
+    ),
     ...prefill(192, 32, 32, 16_384, { headDimV: 128 }),
     ...[128, 256].flatMap((dim) => prefill(dim, dim === 128 ? 64 : 32, 8, 16_384, { ...causal, pages: [16, 64, 128] })),
     ...[64, 128, 256].flatMap((dim) => [

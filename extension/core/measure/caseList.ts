@@ -54,6 +54,7 @@ export function parseCaseList(text: string, path: string): AttentionCase[] {
     const { headDimV, ...rest } = parsed.output;
     return { ...rest, headDimV: headDimV ?? valueHeadDim(rest.op, rest.headDim) };
   });
-  const key = (each: AttentionCase): string => JSON.stringify(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const key = (each: AttentionCase): string =>
+    JSON.stringify(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)));
   return [...new Map(cases.map((each) => [key(each), each])).values()];
 }
