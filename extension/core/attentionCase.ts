@@ -104,6 +104,8 @@ export const kernelIdentitySchema = v.object({
   target: v.string(),
   /** KV splits used (decode); 1 = none. */
   numSplits: v.nullable(v.number()),
+  /** One sentence: why this kernel and no other. Absent where there was no choice, and in older reports. */
+  why: v.optional(v.string()),
 });
 export type KernelIdentity = v.InferOutput<typeof kernelIdentitySchema>;
 

@@ -62,4 +62,18 @@ double KvBytes(const AttentionCase& spec) {
 
 double SoftmaxScale(const AttentionCase& spec) { return 1.0 / std::sqrt(static_cast<double>(spec.head_dim)); }
 
+ElementFormat ElementFormatOf(DType dtype) { return dtype == DType::kBf16 ? kFormatBf16 : kFormatFp16; }
+
+ElementFormat KvFormatOf(const AttentionCase& spec) {
+  return spec.kv_dtype == KvDType::kFp8E4m3 ? kFormatE4m3 : ElementFormatOf(spec.dtype);
+}
+
+double KvScale(const AttentionCase& spec) {
+  return spec.kv_dtype == KvDType::kAuto ? 1.0 : static_cast<double>(static_cast<float>(spec.kv_scale));
+}
+
+float InverseKvScale(const AttentionCase& spec) {
+  return spec.kv_dtype == KvDType::kAuto ? 1.0f : 1.0f / static_cast<float>(spec.kv_scale);
+}
+
 }  // namespace attn

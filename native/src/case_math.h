@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "../kernels/common/random_inputs.h"
 #include "session.h"
 
 namespace attn {
@@ -35,5 +36,13 @@ int64_t KvElementBytes(const AttentionCase& spec);
 
 /// Softmax scale, 1 / sqrt(head_dim).
 double SoftmaxScale(const AttentionCase& spec);
+
+/// How elements of Q and O, and of K and V, are stored.
+ElementFormat ElementFormatOf(DType dtype);
+ElementFormat KvFormatOf(const AttentionCase& spec);
+
+/// The factor from stored to real K and V, as the fp32 number that devices are given, and the factor back; 1 for 16-bit KV.
+double KvScale(const AttentionCase& spec);
+float InverseKvScale(const AttentionCase& spec);
 
 }  // namespace attn

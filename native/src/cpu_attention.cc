@@ -6,7 +6,6 @@
 
 #include "../kernels/common/random_inputs.h"
 #include "case_math.h"
-#include "fp8.h"
 #include "parallel.h"
 #include "reference_cpu.h"
 
@@ -29,6 +28,7 @@ constexpr int64_t kTileKeys = 64;
 constexpr int64_t kTokensPerTask = 256;
 
 constexpr uint16_t kHalfNan = 0x7FFF;  // a NaN as bf16 and as fp16
+constexpr uint8_t kE4m3Nan = 0x7F;
 
 /// c[m × n] += a[m × k] · b[k × n]; four rows at a time share each load of b.
 ATTN_CPU_CLONES void Accumulate(int64_t m, int64_t k, int64_t n, const double* a, int64_t a_stride, const double* b,
@@ -138,7 +138,7 @@ CpuAttention::CpuAttention(const AttentionCase& spec)
   }
   fp8_values_.resize(256);
   for (int bits = 0; bits < 256; ++bits) {
-    fp8_values_[static_cast<size_t>(bits)] = static_cast<double>(E4m3Value(static_cast<uint8_t>(bits))) * KvScale(spec);
+    fp8_values_[static_cast<size_t>(bits)] = static_cast<double>(e4m3_value(static_cast<unsigned char>(bits))) * KvScale(spec);
   }
 }
 
@@ -176,7 +176,7 @@ int64_t CpuAttention::StorageOffset(const Storage& storage, int64_t sequence, in
 void CpuAttention::Store(Storage* storage, int64_t offset, int64_t d, float value) const {
   const size_t at = static_cast<size_t>(offset + d);
   if (spec_.kv_dtype == KvDType::kFp8E4m3) {
-    storage->fp8[at] = E4m3Bits(value * (1.0f / static_cast<float>(spec_.kv_scale)));
+    storage->fp8[at] = e4m3_bits(value * InverseKvScale(spec_));
   } else {
     storage->half[at] = is_bf16_ ? bf16_bits(value) : fp16_bits(value);
   }
@@ -235,8 +235,9 @@ bool CpuAttention::Fill(int threads, const CancelFlag& cancel) {
       for (int64_t head = 0; head < spec_.q_heads; ++head) {
         uint16_t* row = q_.data() + (token * spec_.q_heads + head) * spec_.head_dim;
         for (int64_t d = 0; d < spec_.head_dim; ++d) {
-          row[d] = input_bits(is_bf16_, spec_.seed, kTensorQ, static_cast<u64>(token), static_cast<u32>(spec_.q_heads),
-                              static_cast<u32>(head), static_cast<u32>(spec_.head_dim), static_cast<u32>(d));
+          row[d] = input_bits(ElementFormatOf(spec_.dtype), 1.0f, spec_.seed, kTensorQ, static_cast<u64>(token),
+                              static_cast<u32>(spec_.q_heads), static_cast<u32>(head), static_cast<u32>(spec_.head_dim),
+                              static_cast<u32>(d));
         }
       }
     }

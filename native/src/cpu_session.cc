@@ -82,7 +82,7 @@ class CpuSession final : public Session {
     if (auto refusal = Refuse(spec, options)) return *refusal;
 
     CaseResult result;
-    result.kernel = KernelIdentity{"cpu_tiled_f64", spec.head_dim, "cpu", 1};
+    result.kernel = KernelIdentity{"cpu_tiled_f64", spec.head_dim, "cpu", 1, std::nullopt};
 
     on_phase(Phase::kAllocate);
     CpuAttention attention(spec);

@@ -80,7 +80,7 @@ void GpuCase::LayOut() {
   const int64_t q_tokens = q_starts_.back();
   const int64_t kv_tokens = kv_starts_.back();
   q_bytes_ = AlignUp(static_cast<size_t>(q_tokens * spec_.q_heads * dim * 2));
-  o_bytes_ = static_cast<size_t>(q_tokens * spec_.q_heads * dim * 2);
+  o_bytes_ = static_cast<size_t>(q_tokens * spec_.q_heads * spec_.head_dim_v * 2);
   lse_bytes_ = spec_.lse ? static_cast<size_t>(q_tokens * spec_.q_heads * 4) : 0;
 
   AttentionParams& p = params_;
@@ -94,27 +94,38 @@ void GpuCase::LayOut() {
     block_tokens = *spec_.page_size;
     blocks = table.pool_pages;
   }
-  const bool heads_first = spec_.kv_layout == KvLayout::kHnd;
-  KvTensor& k = p.k;
-  k.headStride = heads_first ? block_tokens * dim : dim;
-  k.tokenStride = heads_first ? dim : spec_.kv_heads * dim;
-  k.blockStride = block_tokens * spec_.kv_heads * dim;
-  k.tokenBytes = static_cast<unsigned>(k.tokenStride * 2);
-  k.blockBytes = spec_.page_size.has_value() ? static_cast<unsigned>(k.blockStride * 2) : 0;
-  p.v = k;
-  kv_bytes_ = AlignUp(static_cast<size_t>(blocks * k.blockStride * 2));
+  const int64_t element_bytes = KvElementBytes(spec_);
+  const auto lay_out = [&](int64_t columns) {
+    const bool heads_first = spec_.kv_layout == KvLayout::kHnd;
+    KvTensor tensor{};
+    tensor.headStride = heads_first ? block_tokens * columns : columns;
+    tensor.tokenStride = heads_first ? columns : spec_.kv_heads * columns;
+    tensor.blockStride = block_tokens * spec_.kv_heads * columns;
+    tensor.tokenBytes = static_cast<unsigned>(tensor.tokenStride * element_bytes);
+    tensor.blockBytes = spec_.page_size.has_value() ? static_cast<unsigned>(tensor.blockStride * element_bytes) : 0;
+    return tensor;
+  };
+  const bool latent = spec_.op == Op::kMlaDecode;
+  p.k = lay_out(dim);
+  p.v = latent ? p.k : lay_out(spec_.head_dim_v);
+  k_bytes_ = AlignUp(static_cast<size_t>(blocks * p.k.blockStride * element_bytes));
+  v_bytes_ = latent ? 0 : AlignUp(static_cast<size_t>(blocks * p.v.blockStride * element_bytes));
   shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks)};
 
-  p.qHeadStride = p.oHeadStride = dim;
-  p.qTokenStride = p.oTokenStride = spec_.q_heads * dim;
+  p.qHeadStride = dim;
+  p.qTokenStride = spec_.q_heads * dim;
+  p.oHeadStride = spec_.head_dim_v;
+  p.oTokenStride = spec_.q_heads * spec_.head_dim_v;
   p.batch = static_cast<int>(spec_.batch);
   p.qHeads = static_cast<int>(spec_.q_heads);
   p.kvHeads = static_cast<int>(spec_.kv_heads);
   p.group = static_cast<int>(spec_.q_heads / spec_.kv_heads);
   p.headDim = static_cast<int>(dim);
+  p.headDimV = static_cast<int>(spec_.head_dim_v);
   p.causal = spec_.causal ? 1 : 0;
   p.window = static_cast<int>(spec_.window.value_or(0));
-  const double scale = SoftmaxScale(spec_);
+  const double scale = SoftmaxScale(spec_) * KvScale(spec_);
+  p.vScale = static_cast<float>(KvScale(spec_));
   p.scaleLog2 = static_cast<float>(scale * 1.4426950408889634);
   if (spec_.softcap > 0) {
     p.softcapPre = static_cast<float>(scale / spec_.softcap);
@@ -135,7 +146,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
                                "The bundled kernels count tokens in 32 bits; this case has more than 2 billion.");
   }
   const double page_bytes = static_cast<double>(spec_.page_size.value_or(0)) * static_cast<double>(spec_.kv_heads) *
-                            static_cast<double>(spec_.head_dim) * 2.0;
+                            static_cast<double>(std::max(spec_.head_dim, spec_.head_dim_v) * KvElementBytes(spec_));
   if (page_bytes >= 4294967296.0) {
     return CaseResult::Because(CaseStatus::kUnsupported, "pageTooLarge",
                                "One KV page of this case has 4 GiB or more; the bundled kernels address less.");
@@ -160,7 +171,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
   const size_t once = o_bytes_ + 2 * kGuardBytes + lse_bytes_ + TableBytes() + parts_bytes +
                       static_cast<size_t>(reference_blocks_) * score_bytes +
                       static_cast<size_t>(checked) * (kReferenceSums * 8 + 12);
-  const size_t per_set = q_bytes_ + 2 * kv_bytes_;
+  const size_t per_set = q_bytes_ + k_bytes_ + v_bytes_;
   const double allowed = static_cast<double>(device_.FreeBytes()) * options.max_memory_fraction;
   if (static_cast<double>(once + per_set) > allowed) {
     return CaseResult::Because(CaseStatus::kOutOfMemory, "memoryLimit",
@@ -187,8 +198,8 @@ Status GpuCase::Allocate() {
   Status status;
   const size_t sets = static_cast<size_t>(sets_);
   q_ = device_.Allocate(sets * q_bytes_, &status);
-  if (status.ok()) k_ = device_.Allocate(sets * kv_bytes_, &status);
-  if (status.ok()) v_ = device_.Allocate(sets * kv_bytes_, &status);
+  if (status.ok()) k_ = device_.Allocate(sets * k_bytes_, &status);
+  if (status.ok() && v_bytes_ > 0) v_ = device_.Allocate(sets * v_bytes_, &status);
   if (status.ok()) o_ = device_.Allocate(o_bytes_ + 2 * kGuardBytes, &status);
   if (status.ok() && lse_bytes_ > 0) lse_ = device_.Allocate(lse_bytes_, &status);
   if (status.ok()) tables_ = device_.Allocate(TableBytes(), &status);
@@ -238,20 +249,22 @@ Status GpuCase::UploadTables() {
 Status GpuCase::FillTensor(CUfunction fill, unsigned tensor) {
   FillParams p{};
   const bool is_q = tensor == kTensorQ;
+  const KvTensor& kv = tensor == kTensorK ? params_.k : params_.v;
   p.base = is_q ? q_.address() : tensor == kTensorK ? k_.address() : v_.address();
   p.pageTable = is_q ? 0 : params_.pageTable;
   p.start = is_q ? params_.qStart : params_.kvStart;
-  p.blockStride = params_.k.blockStride;
-  p.tokenStride = is_q ? params_.qTokenStride : params_.k.tokenStride;
-  p.headStride = is_q ? params_.qHeadStride : params_.k.headStride;
+  p.blockStride = kv.blockStride;
+  p.tokenStride = is_q ? params_.qTokenStride : kv.tokenStride;
+  p.headStride = is_q ? params_.qHeadStride : kv.headStride;
   p.batch = params_.batch;
   p.heads = is_q ? params_.qHeads : params_.kvHeads;
-  p.dim = params_.headDim;
+  p.dim = tensor == kTensorV ? params_.headDimV : params_.headDim;
   p.pageShift = params_.pageShift;
   p.pageTableStride = params_.pageTableStride;
   p.seed = spec_.seed;
   p.tensor = tensor;
-  p.isBf16 = spec_.dtype == DType::kBf16 ? 1 : 0;
+  p.format = is_q ? ElementFormatOf(spec_.dtype) : KvFormatOf(spec_);
+  p.inverseScale = InverseKvScale(spec_);
   p.repeatPages = (spec_.seed >> 28) == kPatternRepeatedPages ? 1 : 0;
   void* arguments[] = {&p};
   const unsigned sequences = static_cast<unsigned>(std::min<int64_t>(spec_.batch, 65535));
@@ -264,9 +277,10 @@ Status GpuCase::FillInputs() {
   Status status = fill.status;
   /* everything that is no input stays a NaN: unused pages, the rows past the end of a last page, padding */
   for (GpuBuffer* buffer : {&q_, &k_, &v_}) {
-    if (status.ok()) status = device_.Fill8(buffer->address(), kPoison, buffer->bytes());
+    if (status.ok() && buffer->bytes() > 0) status = device_.Fill8(buffer->address(), kPoison, buffer->bytes());
   }
   for (unsigned tensor : {kTensorQ, kTensorK, kTensorV}) {
+    if (tensor == kTensorV && v_bytes_ == 0) continue;
     if (status.ok()) status = FillTensor(fill.function, tensor);
   }
   const auto copies = [&](const GpuBuffer& buffer, size_t bytes) {
@@ -277,8 +291,8 @@ Status GpuCase::FillInputs() {
     }
   };
   copies(q_, q_bytes_);
-  copies(k_, kv_bytes_);
-  copies(v_, kv_bytes_);
+  copies(k_, k_bytes_);
+  copies(v_, v_bytes_);
   if (status.ok() && device_.Synchronize(nullptr, &status) == Wait::kFailed) return status;
   return status;
 }
@@ -295,8 +309,8 @@ Status GpuCase::EncodeMaps() {
 
 void GpuCase::SelectSet(size_t set) {
   params_.q = q_.address() + set * q_bytes_;
-  params_.k.base = k_.address() + set * kv_bytes_;
-  params_.v.base = v_.address() + set * kv_bytes_;
+  params_.k.base = k_.address() + set * k_bytes_;
+  params_.v.base = v_bytes_ > 0 ? v_.address() + set * v_bytes_ : params_.k.base;
 }
 
 Status GpuCase::Launch(int64_t set) {
@@ -381,12 +395,17 @@ Wait GpuCase::Check(const RunOptions& options, const CancelFlag& cancel, CheckOu
   p.oTokenStride = params_.oTokenStride;
   p.oHeadStride = params_.oHeadStride;
   p.scratchStride = static_cast<long long>(AlignUp(static_cast<size_t>(longest_kv_ + 1) * 16) / 16);
-  p.scale = SoftmaxScale(spec_);
+  p.scale = SoftmaxScale(spec_) * KvScale(spec_);
   p.softcap = spec_.softcap;
+  p.kvScale = KvScale(spec_);
+  p.inverseScale = InverseKvScale(spec_);
+  p.kvFormat = KvFormatOf(spec_);
+  p.latent = spec_.op == Op::kMlaDecode ? 1 : 0;
   p.rowCount = static_cast<int>(rows.size());
   p.qHeads = params_.qHeads;
   p.kvHeads = params_.kvHeads;
   p.headDim = params_.headDim;
+  p.headDimV = params_.headDimV;
   p.causal = params_.causal;
   p.window = params_.window;
   p.sinks = spec_.sinks ? 1 : 0;

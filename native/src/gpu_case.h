@@ -72,7 +72,8 @@ class GpuCase {
   std::vector<int32_t> pages_;
   std::vector<RowId> rows_; /* compared with the reference */
   size_t q_bytes_ = 0;
-  size_t kv_bytes_ = 0; /* K or V */
+  size_t k_bytes_ = 0;
+  size_t v_bytes_ = 0; /* 0 in MLA decode, where V is a part of K */
   size_t o_bytes_ = 0;
   size_t lse_bytes_ = 0;
   int64_t longest_q_ = 0;

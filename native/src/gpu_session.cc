@@ -11,6 +11,7 @@
 #include "ceilings_gpu.h"
 #include "gpu_case.h"
 #include "gpu_device.h"
+#include "kernel_choice_text.h"
 #include "kernel_registry.h"
 #include "session.h"
 #include "timing_stats.h"
@@ -217,7 +218,8 @@ class GpuSession final : public Session {
     const KernelRow& row = *choice.row;
     CaseResult result;
     result.kernel = KernelIdentity{row.name, row.head_dim_tile,
-                                   row.tensor_maps() ? row.targets : device_->target_name(), std::nullopt};
+                                   row.tensor_maps() ? row.targets : device_->target_name(), std::nullopt,
+                                   WhyThisKernel(row, spec, device_->limits())};
     Status status = device_->Enter();
     if (!status.ok()) {
       Fail(&result, status);

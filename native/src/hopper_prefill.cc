@@ -56,7 +56,7 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     p.lseTokenStride = from.qHeads;
     p.lseHeadStride = 1;
     p.scaleLog2 = from.scaleLog2;
-    p.headDimV = from.headDim;
+    p.headDimV = from.headDimV;
     p.batch = from.batch;
     p.qHeads = from.qHeads;
     p.kvHeads = from.kvHeads;
@@ -73,23 +73,21 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     grid_ = static_cast<unsigned>(std::min<int64_t>(tiles, device_.sm_count()));
   }
   const int64_t q_tokens = std::max<int64_t>(1, shape.q_tokens);
-  const int64_t block_stride = paged ? from.k.blockStride : from.k.tokenStride;
   Maps maps;
   status = Encode(&maps.q, from.q, 3, {from.headDim, q_tokens, from.qHeads, 1},
                   {1, from.qTokenStride, from.qHeadStride, 0}, 64);
   if (status.ok()) {
-    status = Encode(&maps.o, from.o, 3, {from.headDim, q_tokens, from.qHeads, 1},
+    status = Encode(&maps.o, from.o, 3, {from.headDimV, q_tokens, from.qHeads, 1},
                     {1, from.oTokenStride, from.oHeadStride, 0}, 16);
   }
-  const int64_t extents[4] = {from.headDim, shape.block_tokens, from.kvHeads, shape.blocks};
-  if (status.ok()) {
-    status = Encode(&maps.k, from.k.base, 4, extents, {1, from.k.tokenStride, from.k.headStride, block_stride},
-                    params_.boxRows);
-  }
-  if (status.ok()) {
-    status = Encode(&maps.v, from.v.base, 4, extents, {1, from.v.tokenStride, from.v.headStride, block_stride},
-                    params_.boxRowsV);
-  }
+  const auto encode_kv = [&](CUtensorMap* map, const KvTensor& tensor, int columns, int box_rows) {
+    // Contiguous KV is one block; its stride is never used but must be a multiple of 16 bytes.
+    const int64_t block_stride = paged ? tensor.blockStride : tensor.tokenStride;
+    return Encode(map, tensor.base, 4, {columns, shape.block_tokens, from.kvHeads, shape.blocks},
+                  {1, tensor.tokenStride, tensor.headStride, block_stride}, box_rows);
+  };
+  if (status.ok()) status = encode_kv(&maps.k, from.k, from.headDim, params_.boxRows);
+  if (status.ok()) status = encode_kv(&maps.v, from.v, from.headDimV, params_.boxRowsV);
   if (status.ok()) sets_.push_back(maps);
   return status;
 }

@@ -138,6 +138,7 @@ Napi::Value KernelToJs(Napi::Env env, const std::optional<KernelIdentity>& kerne
   object.Set("headDimTile", Nullable(env, kernel->head_dim_tile));
   object.Set("target", kernel->target);
   object.Set("numSplits", Nullable(env, kernel->num_splits));
+  if (kernel->why.has_value()) object.Set("why", *kernel->why);
   return object;
 }
 

@@ -63,11 +63,11 @@ KernelChoice Unsupported(const char* code, std::string text) {
 const std::vector<KernelRow>& KernelTable() {
   static const std::vector<KernelRow> rows = {
 #define SM90_PREFILL(name, dtype, dim, m, n, rows_k, rows_v, min_q, threads, shared, group, source, ...)              \
-  {#name, Op::kPrefill, table::dtype, dim, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q},
+  {#name, Op::kPrefill, table::dtype, dim, dim, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q},
 #include "../kernels/sm90a/prefill_table.def"
 #undef SM90_PREFILL
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
-  {#name, table::op, table::dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0},
+  {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0},
 #include "../kernels/kernel_table.def"
 #undef ATTN_KERNEL
   };
@@ -135,31 +135,31 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
   if (spec.op == Op::kMlaDecode) {
     return Unsupported("noKernelMlaDecode", "There is no bundled MLA decode kernel yet.");
   }
-  if (spec.kv_dtype != KvDType::kAuto) {
-    return Unsupported("noKernelFp8Kv", "The bundled kernels read 16-bit KV caches only; fp8 KV has no kernel yet.");
-  }
-  if (spec.head_dim_v != spec.head_dim) {
-    return Unsupported("noKernelHeadDimV", "The bundled kernels need headDimV equal to headDim; got " +
-                                               std::to_string(spec.head_dim) + " and " +
-                                               std::to_string(spec.head_dim_v) + ".");
-  }
-  int tile = 0;
+  const bool fp8 = spec.kv_dtype == KvDType::kFp8E4m3;
+  const auto fits = [&](const KernelRow& row) {
+    return row.op == spec.op && row.dtype == spec.dtype && row.fp8_kv == fp8 && row.head_dim_tile >= spec.head_dim &&
+           row.head_dim_v_tile >= spec.head_dim_v && Serves(row, spec, gpu);
+  };
+  // The least padding first; among rows of one tile, the table's order of preference.
+  const auto padded = [](const KernelRow& row) { return row.head_dim_tile + row.head_dim_v_tile; };
+  const KernelRow* smallest_tile = nullptr;
   for (const KernelRow& row : KernelTable()) {
-    if (row.op == spec.op && row.head_dim_tile >= spec.head_dim && (tile == 0 || row.head_dim_tile < tile)) {
-      tile = row.head_dim_tile;
+    if (fits(row) && (smallest_tile == nullptr || padded(row) < padded(*smallest_tile))) smallest_tile = &row;
+  }
+  if (smallest_tile == nullptr) {
+    if (fp8) {
+      return Unsupported("noKernelFp8Kv", "No bundled kernel reads an fp8 KV cache for this case on this GPU.");
     }
+    return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) +
+                                              " with headDimV " + std::to_string(spec.head_dim_v) + ".");
   }
-  int smallest = 0;
+  int least_shared = 0;
   for (const KernelRow& row : KernelTable()) {
-    if (row.op != spec.op || row.dtype != spec.dtype || row.head_dim_tile != tile) continue;
-    if (!Serves(row, spec, gpu)) continue;
+    if (!fits(row) || padded(row) != padded(*smallest_tile)) continue;
     if (row.shared_bytes <= gpu.shared_bytes_per_block) return {&row, std::nullopt};
-    if (smallest == 0 || row.shared_bytes < smallest) smallest = row.shared_bytes;
+    if (least_shared == 0 || row.shared_bytes < least_shared) least_shared = row.shared_bytes;
   }
-  if (smallest == 0) {
-    return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) + ".");
-  }
-  return Unsupported("sharedMemory", "headDim " + std::to_string(spec.head_dim) + " needs " + std::to_string(smallest) +
+  return Unsupported("sharedMemory", "headDim " + std::to_string(spec.head_dim) + " needs " + std::to_string(least_shared) +
                                          " bytes of shared memory per block; this GPU grants " +
                                          std::to_string(gpu.shared_bytes_per_block) + ".");
 }

@@ -16,6 +16,7 @@ struct KernelRow {
   Op op;
   DType dtype;
   int head_dim_tile;
+  int head_dim_v_tile;
   int rows_per_block;
   int keys_per_step;
   int slabs;  // decode: key groups per block
@@ -30,6 +31,7 @@ struct KernelRow {
   int k_stage_rows = 0;
   int v_stage_rows = 0;
   int min_longest_q = 0;
+  bool fp8_kv = false;  // reads an fp8-e4m3 KV cache, and only that
 
   /// Whether the kernel takes tensor maps (HopperPrefill) instead of AttentionParams.
   bool tensor_maps() const { return k_stage_rows > 0; }

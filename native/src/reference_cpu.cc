@@ -8,7 +8,6 @@
 
 #include "../kernels/common/random_inputs.h"
 #include "case_math.h"
-#include "fp8.h"
 #include "page_table.h"
 #include "parallel.h"
 
@@ -33,7 +32,7 @@ float StoredKvElement(const AttentionCase& spec, u32 tensor, int64_t kv_start, i
                               static_cast<u32>(spec.kv_heads), static_cast<u32>(kv_head), static_cast<u32>(dim),
                               static_cast<u32>(d));
   if (spec.kv_dtype == KvDType::kAuto) return RoundTo(spec.dtype, x);
-  return E4m3Value(E4m3Bits(x * (1.0f / static_cast<float>(spec.kv_scale))));
+  return e4m3_value(e4m3_bits(x * InverseKvScale(spec)));
 }
 
 /// Stored K and V of one KV head of one sequence over the keys that some row sees.
@@ -93,7 +92,7 @@ void ComputeRow(const AttentionCase& spec, int64_t q_start, const KvHead& kv, Ro
   std::vector<double> query(static_cast<size_t>(spec.head_dim));
   for (int64_t d = 0; d < spec.head_dim; ++d) {
     query[static_cast<size_t>(d)] =
-        input_rounded(spec.dtype == DType::kBf16, spec.seed, kTensorQ, static_cast<u64>(q_start + id.q_index),
+        input_rounded(ElementFormatOf(spec.dtype), 1.0f, spec.seed, kTensorQ, static_cast<u64>(q_start + id.q_index),
                       static_cast<u32>(spec.q_heads), static_cast<u32>(id.head), static_cast<u32>(spec.head_dim),
                       static_cast<u32>(d));
   }
@@ -136,10 +135,6 @@ void ComputeRow(const AttentionCase& spec, int64_t q_start, const KvHead& kv, Ro
 }
 
 }  // namespace
-
-double KvScale(const AttentionCase& spec) {
-  return spec.kv_dtype == KvDType::kAuto ? 1.0 : static_cast<double>(static_cast<float>(spec.kv_scale));
-}
 
 float StoredKey(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d) {
   return StoredKvElement(spec, kTensorK, kv_start, token, kv_head, spec.head_dim, d);

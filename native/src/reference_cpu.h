@@ -42,7 +42,4 @@ bool ComputeReferenceRows(const AttentionCase& spec, const std::vector<RowId>& r
 float StoredKey(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d);
 float StoredValue(const AttentionCase& spec, int64_t kv_start, int64_t token, int64_t kv_head, int64_t d);
 
-/// The factor from stored to real K and V, as the fp32 number that devices are given; 1 for 16-bit KV.
-double KvScale(const AttentionCase& spec);
-
 }  // namespace attn

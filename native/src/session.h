@@ -102,6 +102,8 @@ struct KernelIdentity {
   std::optional<int64_t> head_dim_tile;
   std::string target;
   std::optional<int64_t> num_splits;
+  /// Why this kernel and no other; empty where there was no choice.
+  std::optional<std::string> why;
 };
 
 enum class CeilingKind { kTensorCore, kReadStream };

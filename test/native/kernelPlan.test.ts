@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { buildProgram } from './support/compile';
 
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
-const SOURCES = ['native/src/decode_plan.cc', 'native/src/kernel_registry.cc'];
+const SOURCES = ['native/src/decode_plan.cc', 'native/src/kernel_choice_text.cc', 'native/src/kernel_registry.cc'];
 
 test('every key is planned exactly once, and every GPU family finds a kernel that fits', () => {
   const program = buildProgram('kernel_plan_tests', [...SANITIZERS, ...SOURCES]);

@@ -67,6 +67,8 @@ export interface ResultRowView {
   /** The engine's own words when it is not ok. */
   readonly reason: string | null;
   readonly kernel: string | null;
+  /** Why that kernel ran and no other; `null` = there was no choice, or the report does not say. */
+  readonly kernelWhy: string | null;
   readonly median: string;
   readonly spread: string;
   readonly rate: string;
@@ -268,6 +270,7 @@ function resultRowView(
               ? []
               : [`${result.kernel.numSplits} splits`]),
           ].join(' · '),
+    kernelWhy: result.kernel?.why === undefined ? null : brief(result.kernel.why, MAX_REASON),
     median: formatMs(result.gpuMs?.median ?? null),
     spread: result.gpuMs === null ? '' : `${formatMs(result.gpuMs.p10)} – ${formatMs(result.gpuMs.p90)}`,
     rate: rateText(row),

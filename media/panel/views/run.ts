@@ -246,7 +246,7 @@ function resultRow(row: ResultRowView): View {
         row.engineLabel === null ? nothing : html`<span class="sub">${row.title}</span>`
       }${row.sameCase ? nothing : html`<span class="sub">${row.shape}</span>`}${
         row.kernel === null ? nothing : html`<span class="sub kernel">${row.kernel}</span>`
-      }
+      }${row.kernelWhy === null ? nothing : html`<span class="sub">${row.kernelWhy}</span>`}
     </th>
     <td class="status">
       <span class="glyph ${answer}" aria-hidden="true">${glyph}</span> ${row.statusText}

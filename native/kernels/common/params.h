@@ -11,7 +11,8 @@
 namespace attn {
 
 /* Where the elements of K or V are: base + block * blockStride + token * tokenStride + head * headStride, where block and
- * token are (0, kvStart + t) for contiguous KV and (pageTable[t / page], t % page) for paged KV. */
+ * token are (0, kvStart + t) for contiguous KV and (pageTable[t / page], t % page) for paged KV. Elements have 16 bits, or 8
+ * where the KV cache is fp8. In MLA decode V is the first headDimV columns of K: same base and strides. */
 struct KvTensor {
   unsigned long long base;
   long long blockStride;
@@ -41,14 +42,16 @@ struct AttentionParams {
   int qHeads;
   int kvHeads;
   int group;   /* qHeads / kvHeads */
-  int headDim; /* a multiple of 8, at most the kernel's tile */
+  int headDim;  /* of Q and K: a multiple of 8, at most the kernel's tile */
+  int headDimV; /* of V and O, likewise */
   int pageShift; /* log2 of the page size */
   int pageTableStride;
   int causal;
   int window;       /* keys a query may see including itself; 0 = unlimited */
-  float scaleLog2;  /* softmax scale * log2(e) */
+  float scaleLog2;  /* softmax scale * log2(e), times the scale of K where the KV cache is fp8 */
   float softcapPre; /* scale / softcap; 0 = no soft cap */
   float softcapPost; /* softcap / scale */
+  float vScale;     /* what a stored element of V is multiplied by: the scale of an fp8 KV cache, else 1 */
   /* split-KV decode only */
   unsigned long long segments;       /* DecodeSegment [segmentCount] */
   unsigned long long segmentStart;   /* int [grid + 1]: the segments of each block */
@@ -70,7 +73,7 @@ struct DecodeSegment {
   int partCount;
 };
 
-/* Fill a tensor [tokens, heads, dim] with seeded values, at given strides or through a page table. */
+/* Fill a tensor [tokens, heads, dim] with seeded values, at given strides (in elements) or through a page table. */
 struct FillParams {
   unsigned long long base;
   unsigned long long pageTable; /* 0 = contiguous */
@@ -85,7 +88,8 @@ struct FillParams {
   int pageTableStride;
   unsigned int seed;
   unsigned int tensor;
-  int isBf16;
+  int format;         /* ElementFormat of random_inputs.h */
+  float inverseScale; /* 1 / kvScale of an fp8 KV cache, else unused */
   int repeatPages; /* odd logical pages share the physical page before them and are not written again */
 };
 
@@ -101,12 +105,17 @@ struct ReferenceParams {
   long long oTokenStride;
   long long oHeadStride;
   long long scratchStride;
-  double scale;
+  double scale;    /* softmax scale * kvScale */
   double softcap;
+  double kvScale;  /* what stored elements of K and V are multiplied by; 1 for 16-bit caches */
+  float inverseScale;
+  int kvFormat;    /* ElementFormat of K and V */
+  int latent;      /* MLA decode: V is the first headDimV columns of K */
   int rowCount;
   int qHeads;
   int kvHeads;
   int headDim;
+  int headDimV;
   int causal;
   int window;
   int sinks;

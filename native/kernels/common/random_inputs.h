@@ -6,7 +6,8 @@
  * make any element on its own. Compiles as C++17 (g++, clang++) and as device code.
  *
  * Exactness: integer arithmetic up to a 19-bit sum, one exact int->float conversion and one IEEE multiplication, then
- * integer round-to-nearest-even to the 16-bit type. No step can be contracted or reordered.
+ * integer round-to-nearest-even to the stored type (an fp8 cache multiplies by 1 / kvScale before). No step can be
+ * contracted or reordered.
  *
  * The top 4 bits of the seed choose the distribution (see InputPattern), so that a case alone names its inputs.
  */
@@ -129,16 +130,69 @@ ATTN_HD float fp16_value(unsigned short bits) {
   return v.f;
 }
 
-/* 16-bit bits of an element, isBf16 chooses the type. */
-ATTN_HD unsigned short input_bits(bool isBf16, u32 seed, u32 tensor, u64 token, u32 heads, u32 head, u32 dim, u32 d) {
-  const float x = input_value(seed, tensor, token, heads, head, dim, d);
-  return isBf16 ? bf16_bits(x) : fp16_bits(x);
+/* FP8 E4M3 bits of a finite float, round to nearest even, saturating at +-448. One sign, four exponent (bias 7) and three
+ * mantissa bits; 0x7F and 0xFF are NaN, there is no infinity. (OCP 8-bit floating point specification, E4M3) */
+ATTN_HD unsigned char e4m3_bits(float x) {
+  union {
+    float f;
+    u32 u;
+  } v;
+  v.f = x;
+  const u32 sign = v.u >> 24 & 0x80u;
+  const u32 magnitude = v.u & 0x7FFFFFFFu;
+  if (magnitude >= 0x43E00000u) return (unsigned char)(sign | 0x7Eu); /* 448 and more */
+  if (magnitude < 0x3C800000u) {                                      /* below 2^-6: units of 2^-9 */
+    if (magnitude < 0x3A800000u) return (unsigned char)sign;          /* below 2^-10, half a unit */
+    const u32 mantissa = (magnitude & 0x7FFFFFu) | 0x800000u;
+    const u32 shift = 141u - (magnitude >> 23); /* 21 … 24 */
+    const u32 half = 1u << (shift - 1u);
+    u32 r = mantissa >> shift;
+    const u32 rest = mantissa & ((1u << shift) - 1u);
+    if (rest > half || (rest == half && (r & 1u))) r++; /* 8 units carry into the first normal number */
+    return (unsigned char)(sign | r);
+  }
+  const u32 rounded = magnitude + 0x7FFFFu + (magnitude >> 20 & 1u);
+  return (unsigned char)(sign | ((rounded >> 20) - (120u << 3)));
 }
 
-/* The same element as the rounded value the kernels compute with. */
-ATTN_HD float input_rounded(bool isBf16, u32 seed, u32 tensor, u64 token, u32 heads, u32 head, u32 dim, u32 d) {
+/* Value of E4M3 bits; NaN for the two NaN patterns. */
+ATTN_HD float e4m3_value(unsigned char bits) {
+  const u32 exponent = bits >> 3 & 15u;
+  const u32 mantissa = bits & 7u;
+  union {
+    u32 u;
+    float f;
+  } v;
+  if (exponent == 0) {
+    v.f = (float)mantissa * 0.001953125f; /* 2^-9 */
+  } else {
+    v.u = (bits & 0x7Fu) == 0x7Fu ? 0x7FC00000u : (exponent + 120u) << 23 | mantissa << 20;
+  }
+  v.u |= (u32)(bits & 0x80u) << 24;
+  return v.f;
+}
+
+/* How an element is stored. */
+enum ElementFormat : int { kFormatFp16 = 0, kFormatBf16 = 1, kFormatE4m3 = 2 };
+
+/* Bits of an input element as it is stored: 16 of them, or 8 of e4m3(x * inverseScale). */
+ATTN_HD unsigned short input_bits(int format, float inverseScale, u32 seed, u32 tensor, u64 token, u32 heads, u32 head,
+                                  u32 dim, u32 d) {
   const float x = input_value(seed, tensor, token, heads, head, dim, d);
-  return isBf16 ? bf16_value(bf16_bits(x)) : fp16_value(fp16_bits(x));
+  if (format == kFormatE4m3) return e4m3_bits(x * inverseScale);
+  return format == kFormatBf16 ? bf16_bits(x) : fp16_bits(x);
+}
+
+/* The value that stored bits stand for, before the scale of an fp8 cache. */
+ATTN_HD float stored_value(int format, unsigned short bits) {
+  if (format == kFormatE4m3) return e4m3_value((unsigned char)bits);
+  return format == kFormatBf16 ? bf16_value(bits) : fp16_value(bits);
+}
+
+/* The same element as the value the kernels compute with, before the scale of an fp8 cache. */
+ATTN_HD float input_rounded(int format, float inverseScale, u32 seed, u32 tensor, u64 token, u32 heads, u32 head, u32 dim,
+                            u32 d) {
+  return stored_value(format, input_bits(format, inverseScale, seed, tensor, token, heads, head, dim, d));
 }
 
 /* Sink logit of a query head. The softmax scale is not applied to it. */

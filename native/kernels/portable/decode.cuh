@@ -49,7 +49,6 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
   const bool paged = p.pageTable != 0;
   const int pageShift = p.pageShift;
   const int pageMask = (1 << pageShift) - 1;
-  const int headDim = p.headDim;
   const float scaleLog2 = p.scaleLog2;
 
   const int copyRow = groupThread >> 3;
@@ -90,7 +89,7 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
       const int packed = segment.rowTile * 16 + min(r, rows - 1);
       const char* source = (const char*)p.q + ((long long)(qBegin + packed / p.group) * p.qTokenStride +
                                                (segment.kvHead * p.group + packed % p.group) * p.qHeadStride) * 2;
-      copy_row_async<D>(smemBase + L::kQ + r * kPitch + ((copyColumn ^ (r & 7)) << 4), source, copyColumn, headDim,
+      copy_row_async<D>(smemBase + L::kQ + r * kPitch + ((copyColumn ^ (r & 7)) << 4), source, copyColumn, p.headDim,
                         r < rows);
     }
     cp_async_commit();
@@ -113,16 +112,17 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
         const unsigned tile = ring + (unsigned)(step % STAGES) * (2 * L::kTileBytes);
         const char* kSource = kBase + (paged ? (unsigned long long)(unsigned)page * p.k.blockBytes : 0);
         const char* vSource = vBase + (paged ? (unsigned long long)(unsigned)page * p.v.blockBytes : 0);
-#pragma unroll(D < 256 ? 4 : 1) /* registers for addresses are short above */
+#pragma unroll(D < 192 ? 4 : 1) /* registers for addresses are short above */
         for (int r = 0; r < 16; r += kCopyRows) {
           const int row = r + copyRow;
           const bool valid = keyBegin + row < segment.keyEnd;
           const int key = valid ? keyBegin + row : keyBegin;
           const unsigned token = paged ? key & pageMask : key;
           const unsigned offset = row * kPitch + ((copyColumn ^ (row & 7)) << 4);
-          copy_row_async<D>(tile + offset, kSource + (unsigned long long)token * p.k.tokenBytes, copyColumn, headDim, valid);
+          copy_row_async<D>(tile + offset, kSource + (unsigned long long)token * p.k.tokenBytes, copyColumn, p.headDim,
+                            valid);
           copy_row_async<D>(tile + L::kTileBytes + offset, vSource + (unsigned long long)token * p.v.tokenBytes, copyColumn,
-                            headDim, valid);
+                            p.headDimV, valid);
         }
       }
       cp_async_commit();
@@ -304,7 +304,7 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
         const int packed = segment.rowTile * 16 + row;
         const int qHead = segment.kvHead * p.group + packed % p.group;
         const RowEnd end = finish_row(top, sum, (const float*)p.sinks, qHead);
-        if (d < headDim) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
+        if (d < p.headDimV) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
       } else {
         float4* target = (float4*)((float*)p.partialO + ((long long)segment.part * 16 + row) * D + d);
         target[0] = make_float4(x[0], x[1], x[2], x[3]);
@@ -348,7 +348,7 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
       const int packed = segment.rowTile * 16 + row;
       const int qHead = segment.kvHead * p.group + packed % p.group;
       const RowEnd end = finish_row(top, sum, (const float*)p.sinks, qHead);
-      if (d < headDim) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
+      if (d < p.headDimV) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
     }
   }
 }

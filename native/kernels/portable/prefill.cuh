@@ -72,7 +72,6 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
   const int pageShift = p.pageShift;
   const int pageMask = (1 << pageShift) - 1;
   const int lastPage = paged && kvLen > 0 ? (kvLen - 1) >> pageShift : 0;
-  const int headDim = p.headDim;
 
   /* a thread's place in every tile copy */
   const int copyRow = tid >> 3;
@@ -91,7 +90,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
       }
     }
   };
-  auto copyTile = [&](int destination, const KvTensor& tensor, const char* base, int j) {
+  auto copyTile = [&](int destination, const KvTensor& tensor, const char* base, int columns, int j) {
     const int firstPage = (j * BN) >> pageShift;
 #pragma unroll 1 /* unrolled, its row addresses cost the registers that the output needs */
     for (int r = 0; r < BN; r += kRowStep) {
@@ -106,7 +105,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
         } else {
           source += (unsigned long long)(unsigned)key * tensor.tokenBytes;
         }
-        copy_row_async<D>(smemBase + destination + copyOffset + r * kPitch, source, copyColumn, headDim, valid);
+        copy_row_async<D>(smemBase + destination + copyOffset + r * kPitch, source, copyColumn, columns, valid);
       }
     }
   };
@@ -133,7 +132,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
       if (BM % kRowStep == 0 || copyRow + r < BM) {
         const bool valid = rowBegin + r + copyRow < qLen;
         const char* source = qBase + (valid ? (r + copyRow) * p.qTokenStride * 2 : 0);
-        copy_row_async<D>(smemBase + copyOffset + r * kPitch, source, copyColumn, headDim, valid);
+        copy_row_async<D>(smemBase + copyOffset + r * kPitch, source, copyColumn, p.headDim, valid);
       }
     }
     if (tileEnd > tileBegin) copyPages(tileEnd - 1);
@@ -156,7 +155,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
   };
 
   if (tileEnd > tileBegin) {
-    copyTile(L::kK, p.k, kBase, tileEnd - 1);
+    copyTile(L::kK, p.k, kBase, p.headDim, tileEnd - 1);
     cp_async_commit();
   }
 
@@ -164,7 +163,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
   for (int j = tileEnd - 1; j >= tileBegin; j--) {
     cp_async_wait<0>();
     __syncthreads();
-    copyTile(L::kV, p.v, vBase, j);
+    copyTile(L::kV, p.v, vBase, p.headDimV, j);
     if (j > tileBegin) copyPages(j - 1);
     cp_async_commit();
 
@@ -218,7 +217,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
     cp_async_wait<0>();
     __syncthreads();
     if (j > tileBegin) {
-      copyTile(L::kK, p.k, kBase, j - 1);
+      copyTile(L::kK, p.k, kBase, p.headDim, j - 1);
       cp_async_commit();
     }
 
@@ -324,7 +323,7 @@ __device__ __forceinline__ void prefill_body(const AttentionParams& p) {
   __syncthreads();
   char* oBase = (char*)p.o + (qHead * p.oHeadStride + (long long)(qBegin + rowBegin) * p.oTokenStride) * 2;
   for (int r = copyRow; r < BM && rowBegin + r < qLen; r += kRowStep) {
-    for (int d = copyColumn * 8; d < headDim; d += 64) {
+    for (int d = copyColumn * 8; d < p.headDimV; d += 64) {
       *(uint4*)(oBase + (r * p.oTokenStride + d) * 2) = *(const uint4*)(smem + tile_offset<D>(r, d >> 3));
     }
   }

@@ -11,7 +11,7 @@
 namespace attn {
 
 constexpr int kReferenceThreads = 256;
-constexpr int kReferenceMaxDim = 512;
+constexpr int kReferenceMaxDim = 576;
 
 template <typename V, typename F>
 __device__ V block_reduce(V value, V* buffer, F combine) {
@@ -43,9 +43,11 @@ __device__ __forceinline__ int stored_token(int key, int repeatShift) {
 __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
   __shared__ double red64[kReferenceThreads];
   __shared__ double red32[kReferenceThreads]; /* holds floats widened, so that the emulation sums like fp32 code */
-  __shared__ float q[kReferenceMaxDim];
+  __shared__ float q[kReferenceMaxDim]; /* one row of Q */
   const int tid = threadIdx.x;
   const bool isBf16 = p.isBf16 != 0;
+  const u32 vTensor = p.latent ? kTensorK : kTensorV;
+  const int vDim = p.latent ? p.headDim : p.headDimV; /* elements per head of the tensor that V is in */
   double* s64 = (double*)p.scratch + (long long)blockIdx.x * 2 * p.scratchStride;
   float* s32 = (float*)(s64 + p.scratchStride);
   const auto larger = [](double a, double b) { return a > b ? a : b; };
@@ -68,7 +70,7 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
 
     __syncthreads();
     for (int d = tid; d < p.headDim; d += kReferenceThreads) {
-      q[d] = input_rounded(isBf16, p.seed, kTensorQ, qBegin + token, p.qHeads, qHead, p.headDim, d);
+      q[d] = input_rounded(isBf16 ? kFormatBf16 : kFormatFp16, 1.0f, p.seed, kTensorQ, qBegin + token, p.qHeads, qHead, p.headDim, d);
     }
     __syncthreads();
     double top = negativeInfinity;
@@ -77,7 +79,8 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
       float dot32 = 0.0f;
       const int stored = stored_token(key, p.repeatShift);
       for (int d = 0; d < p.headDim; d++) {
-        const float k = input_rounded(isBf16, p.seed, kTensorK, kvBegin + stored, p.kvHeads, kvHead, p.headDim, d);
+        const float k = input_rounded(p.kvFormat, p.inverseScale, p.seed, kTensorK, kvBegin + stored, p.kvHeads, kvHead,
+                                      p.headDim, d);
         dot += (double)q[d] * k;
         dot32 = fmaf(q[d], k, dot32);
       }
@@ -113,18 +116,19 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
     __syncthreads(); /* the probabilities in scratch are complete */
 
     int width = 8;
-    while (width < p.headDim && width < kReferenceThreads) width *= 2;
+    while (width < p.headDimV && width < kReferenceThreads) width *= 2;
     const int lanes = kReferenceThreads / width;
     double ref2 = 0.0, error2 = 0.0, floor2 = 0.0;
     bool bad = false;
-    for (int d0 = 0; d0 < p.headDim; d0 += width) {
+    for (int d0 = 0; d0 < p.headDimV; d0 += width) {
       const int d = d0 + tid % width;
       double o = 0.0;
       float o32 = 0.0f;
-      if (d < p.headDim) {
+      if (d < p.headDimV) {
         for (int key = begin + tid / width; key < end; key += lanes) {
           const int stored = stored_token(key, p.repeatShift);
-          const float v = input_rounded(isBf16, p.seed, kTensorV, kvBegin + stored, p.kvHeads, kvHead, p.headDim, d);
+          const float v =
+              input_rounded(p.kvFormat, p.inverseScale, p.seed, vTensor, kvBegin + stored, p.kvHeads, kvHead, vDim, d);
           o += s64[key] * v;
           o32 = fmaf(s32[key], v, o32);
         }
@@ -133,13 +137,13 @@ __device__ __forceinline__ void reference_body(const ReferenceParams& p) {
       red64[tid] = o;
       red32[tid] = o32;
       __syncthreads();
-      if (tid < width && d < p.headDim) {
+      if (tid < width && d < p.headDimV) {
         for (int lane = 1; lane < lanes; lane++) {
           o += red64[lane * width + tid];
           o32 += (float)red32[lane * width + tid];
         }
-        o = sum > 0.0 ? o / sum : 0.0;
-        o32 = sum32 > 0.0f ? o32 / sum32 : 0.0f;
+        o = sum > 0.0 ? o / sum * p.kvScale : 0.0;
+        o32 = sum32 > 0.0f ? o32 / sum32 * (float)p.kvScale : 0.0f;
         const unsigned short bits =
             ((const unsigned short*)p.o)[(qBegin + token) * p.oTokenStride + qHead * p.oHeadStride + d];
         const float got = half_value(isBf16, bits);
@@ -195,8 +199,13 @@ __device__ __forceinline__ void fill_body(const FillParams& p) {
       } else {
         offset += (begin + token) * p.tokenStride;
       }
-      ((unsigned short*)p.base)[offset] =
-          input_bits(p.isBf16 != 0, p.seed, p.tensor, begin + token, p.heads, head, p.dim, d);
+      const unsigned short bits =
+          input_bits(p.format, p.inverseScale, p.seed, p.tensor, begin + token, p.heads, head, p.dim, d);
+      if (p.format == kFormatE4m3) {
+        ((unsigned char*)p.base)[offset] = (unsigned char)bits;
+      } else {
+        ((unsigned short*)p.base)[offset] = bits;
+      }
     }
   }
 }

@@ -9,6 +9,7 @@
 
 #include "case_math.h"
 #include "decode_plan.h"
+#include "kernel_choice_text.h"
 #include "kernel_registry.h"
 
 using attn::AttentionCase;
@@ -156,7 +157,21 @@ void TestChoice() {
   CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelMlaDecode", "MLA on 8.0");
   spec = DecodeCase({1}, {100}, 4, 2);
   spec.head_dim_v = 64;
-  CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelHeadDimV", "headDimV");
+  CHECK(code(spec, Gpu(8, 0, 166912)) == "supported", "headDimV below headDim");
+  spec.head_dim_v = 192;
+  CHECK(std::string(attn::ChooseKernel(spec, Gpu(8, 0, 166912)).row->name) == "decode_mma_bf16_d192", "headDimV above headDim");
+}
+
+void TestWhy() {
+  AttentionCase spec = DecodeCase({1}, {100}, 4, 2);
+  spec.head_dim = spec.head_dim_v = 80;
+  const auto why = [&](const GpuLimits& gpu) { return attn::WhyThisKernel(*attn::ChooseKernel(spec, gpu).row, spec, gpu); };
+  CHECK(why(Gpu(8, 0, 166912)) == "Smallest tile (96) that holds head size 80; portable instructions (mma.sync, cp.async).",
+        why(Gpu(8, 0, 166912)));
+  CHECK(why(Gpu(8, 9, 101376)) == "Smallest tile (96) that holds head size 80; portable instructions (mma.sync, cp.async); "
+                                  "fits the 99 KB of shared memory a block may have here.",
+        why(Gpu(8, 9, 101376)));
+  CHECK(why(Gpu(9, 0, 232448)).find("cannot encode tensor maps") != std::string::npos, why(Gpu(9, 0, 232448)));
 }
 
 void TestModuleList() {
@@ -169,6 +184,7 @@ void TestModuleList() {
 int main() {
   TestPlans();
   TestChoice();
+  TestWhy();
   TestModuleList();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;

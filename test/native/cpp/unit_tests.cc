@@ -14,7 +14,6 @@
 #include "case_validation.h"
 #include "correctness.h"
 #include "cpu_attention.h"
-#include "fp8.h"
 #include "page_table.h"
 #include "parallel.h"
 #include "reference_cpu.h"
@@ -142,20 +141,28 @@ void TestWork() {
 
 void TestFp8() {
   for (int bits = 0; bits < 256; ++bits) {
-    const float value = attn::E4m3Value(static_cast<uint8_t>(bits));
+    const float value = attn::e4m3_value(static_cast<unsigned char>(bits));
     if ((bits & 0x7F) == 0x7F) {
       CHECK(std::isnan(value));
     } else {
-      CHECK(attn::E4m3Bits(value) == bits);
+      CHECK(attn::e4m3_bits(value) == bits);
     }
   }
-  CHECK(attn::E4m3Value(0x7E) == 448.0f);
-  CHECK(attn::E4m3Bits(1e9f) == 0x7E);
-  CHECK(attn::E4m3Bits(-460.0f) == 0xFE);
-  CHECK(attn::E4m3Value(attn::E4m3Bits(17.0f)) == 16.0f);  // halfway between 16 and 18, to the even mantissa
-  CHECK(attn::E4m3Value(attn::E4m3Bits(19.0f)) == 20.0f);
-  CHECK(attn::E4m3Value(attn::E4m3Bits(0x1p-10f)) == 0.0f);  // halfway to the smallest number
-  CHECK(attn::E4m3Value(attn::E4m3Bits(0x1.8p-10f)) == 0x1p-9f);
+  for (int bits = 0; bits < 0x7E; ++bits) { /* between neighbours: to the nearer one, halfway to the even one */
+    const float low = attn::e4m3_value(static_cast<unsigned char>(bits));
+    const float high = attn::e4m3_value(static_cast<unsigned char>(bits + 1));
+    const float middle = (low + high) / 2;
+    CHECK(attn::e4m3_bits(middle) == bits + (bits & 1));
+    CHECK(attn::e4m3_bits(std::nextafter(middle, low)) == bits);
+    CHECK(attn::e4m3_bits(-std::nextafter(middle, high)) == (0x80 | (bits + 1)));
+  }
+  CHECK(attn::e4m3_value(0x7E) == 448.0f);
+  CHECK(attn::e4m3_bits(1e9f) == 0x7E);
+  CHECK(attn::e4m3_bits(-460.0f) == 0xFE);
+  CHECK(attn::e4m3_value(attn::e4m3_bits(17.0f)) == 16.0f);  // halfway between 16 and 18, to the even mantissa
+  CHECK(attn::e4m3_value(attn::e4m3_bits(19.0f)) == 20.0f);
+  CHECK(attn::e4m3_value(attn::e4m3_bits(0x1p-10f)) == 0.0f);  // halfway to the smallest number
+  CHECK(attn::e4m3_value(attn::e4m3_bits(0x1.8p-10f)) == 0x1p-9f);
 }
 
 void TestPageTable() {

@@ -190,6 +190,9 @@ export function okRow(attentionCase: AttentionCase, deviceId: string, rank: numb
       headDimTile: attentionCase.headDim,
       target: deviceId === 'cpu' ? 'cpu' : 'sm_90',
       numSplits: null,
+      ...(deviceId === 'cpu'
+        ? {}
+        : { why: 'Has a tile of this head size; portable instructions (mma.sync, cp.async).' }),
     },
     gpuMs: { median: 1.5 + rank / 3, p10: 1.48 + rank / 3, p90: 1.6 + rank / 3, runs: 40 },
     hostUs: 4.2 + rank / 10,
