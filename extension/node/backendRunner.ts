@@ -30,6 +30,8 @@ import { systemClock } from './systemClock';
 export interface BackendPlan {
   /** Absolute path. */
   readonly interpreter: string;
+  /** Those of engines that live in an environment of their own: libraries' requirements exclude each other. */
+  readonly interpreters?: Readonly<Partial<Record<BackendEngine, string>>>;
   /** bench_backends.py. */
   readonly scriptPath: string;
   readonly env: NodeJS.ProcessEnv;
@@ -75,7 +77,7 @@ const JIT_DEADLINE_MS = 600_000;
 /** Rounds look at fewer rows where the case was not held: the same process ran the same case before. */
 const LATER_CHECK_ROWS = 32;
 /** The GPU comes from the turn of another engine and is warm. */
-const LATER_WARMUP_MS = 10;
+const LATER_WARMUP_MS = 5;
 /** Cases compiled in one process before the next one takes over, at least. */
 const WARM_CHUNK = 4;
 /** Who else uses the GPU is looked up this often, although every waiting engine is taken for a stranger by the one at work. */
@@ -84,6 +86,11 @@ const STRANGERS_KNOWN_MS = 1000;
 /** Where bench_backends.py is in an installation or a checkout. */
 export function benchScript(rootDir: string): string {
   return path.join(rootDir, 'extension', 'python', 'bench_backends.py');
+}
+
+/** The interpreter that has this engine. */
+export function interpreterOf(plan: Pick<BackendPlan, 'interpreter' | 'interpreters'>, engine: BackendEngine): string {
+  return plan.interpreters?.[engine] ?? plan.interpreter;
 }
 
 /** How many interpreters are busy at a time while nothing is timed. */
@@ -96,14 +103,15 @@ function parallelProcesses(): number {
  * Rejects as `runKernels` does, and with `interpreterUnusable`; rows reported until then stand.
  */
 export async function runBackends(options: BackendRunOptions): Promise<BackendRunResult> {
-  await checkInterpreter(options.plan.interpreter);
+  const { plan } = options;
+  for (const file of new Set(plan.engines.map((engine) => interpreterOf(plan, engine)))) await checkInterpreter(file);
   return holdDevice(options, (held) => new BackendRun(options, held).run());
 }
 
 class BackendRun {
   readonly #options: BackendRunOptions;
   readonly #held: HeldDevice;
-  readonly #launch: BackendLaunch;
+  readonly #launch: Omit<BackendLaunch, 'interpreter'>;
   readonly #deadlines: BackendDeadlines;
   readonly #cases: readonly NumberedCase[];
   readonly #rows: ResultRow[] = [];
@@ -125,7 +133,6 @@ class BackendRun {
     this.#options = options;
     this.#held = held;
     this.#launch = {
-      interpreter: plan.interpreter,
       scriptPath: plan.scriptPath,
       env: plan.env,
       logger: options.logger,
@@ -165,7 +172,8 @@ class BackendRun {
   #runner(engine: BackendEngine): EngineRunner {
     const { jitMs, caseMs } = this.#deadlines;
     const compiles = engineFacts(engine)?.compiles === true;
-    return new EngineRunner(engine, this.#launch, { ...this.#deadlines, jitMs: compiles ? jitMs : caseMs });
+    const launch = { ...this.#launch, interpreter: interpreterOf(this.#options.plan, engine) };
+    return new EngineRunner(engine, launch, { ...this.#deadlines, jitMs: compiles ? jitMs : caseMs });
   }
 
   async #describe(): Promise<readonly LibraryState[]> {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures installed libraries beside the bundled kernels on a GPU machine that reaches no network:
 #   run_backends.sh unpack NAME...         unpacks archives of prepare_backends.sh, as they arrive
-#   run_backends.sh RUN OUTPUT_FOLDER      RUN: flash others fa4 ffpa flashinfer
+#   run_backends.sh RUN OUTPUT_FOLDER      RUN: contenders flashinfer others
 #
 # ARCHIVES (default native/build/backends) holds NAME/site.tar.xz; everything is unpacked into WORK (default
 # native/build/backends-run), where it stays between calls: the command line, and a virtual environment for each set of libraries
@@ -46,22 +46,27 @@ fi
 run=${1:?usage: run_backends.sh unpack NAME... | RUN OUTPUT_FOLDER}
 out=${2:?usage: run_backends.sh RUN OUTPUT_FOLDER}
 mkdir -p "$out"
-measure() { # ENVIRONMENT LIST ENGINES ROUNDS
-  local status=0 list=${CASES:-$2}
+measure() { # LIST ENGINES ROUNDS PYTHON-OPTION...
+  local status=0 list=${CASES:-$1} engines=$2 rounds=${ROUNDS:-$3}
+  shift 3
   [[ -e $list ]] || list=$work/tools/cases/$list.json
-  timeout 595 "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$3" \
-    --python "$work/env-$1/bin/python" --rounds "${ROUNDS:-$4}" --target-ms "${TARGET_MS:-50}" --warmup-ms "${WARMUP_MS:-100}" \
-    --check-rows 96 --json "$out/h200-libraries-$run.json" >"$out/$run.txt" 2>"$out/$run.err" || status=$?
+  timeout 595 "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$engines" "$@" \
+    --rounds "$rounds" --target-ms "${TARGET_MS:-40}" --warmup-ms "${WARMUP_MS:-60}" --check-rows 96 \
+    --json "$out/h200-libraries-$run.json" >"$out/$run.txt" 2>"$out/$run.err" || status=$?
   echo "== $run: exit $status, $SECONDS s"
 }
+python() { echo "$work/env-$1/bin/python"; } # ENVIRONMENT
 case $run in
-  flash) measure flash contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm 7 ;;
-  others) measure flash others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 ;;
-  fa4) measure cute contenders fa4.system,fa4.vllm 7 ;;
-  ffpa) measure ffpa wide ffpa,torch.sdpa.efficient 7 ;;
+  contenders)
+    measure contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
+      --python "fa4.system,fa4.vllm=$(python cute)" --python "ffpa=$(python ffpa)"
+    ;;
   flashinfer)
     export FLASHINFER_CUDA_ARCH_LIST=9.0a
-    measure flashinfer flashinfer flashinfer 7
+    measure flashinfer flashinfer 7 --python "$(python flashinfer)"
+    ;;
+  others)
+    measure others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"
     ;;
   *) echo "There is no run $run." >&2; exit 2 ;;
 esac
