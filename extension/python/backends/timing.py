@@ -13,6 +13,7 @@ BATCH_SHARE_MS = 20.0
 MAX_BATCHES = 200
 MIN_BATCHES_BUDGET_MS = 4000.0
 HOST_LAUNCHES = 50
+FEWEST_HOST_LAUNCHES = 5
 # Launches whose host time is measured take this much of the GPU's time at most.
 HOST_SHARE = 0.25
 MAX_LAUNCHES = 4000
@@ -79,14 +80,16 @@ class GpuTimer(object):
         return self.begin.elapsed_time(self.end) / count
 
     def time_host(self, budget_ms):
-        """Microseconds the host spends per call, queued back to back on an idle stream."""
+        """Microseconds the host spends on a call, queued back to back on an idle stream: the median, because the first calls
+        after a pause may wait for a sleeping driver thread."""
         torch.cuda.synchronize()
-        count = min(HOST_LAUNCHES, launches_for(self.ms, budget_ms))
-        start = time.perf_counter()
-        self.launch(count)
-        spent = time.perf_counter() - start
+        spent = []
+        for _ in range(max(FEWEST_HOST_LAUNCHES, min(HOST_LAUNCHES, launches_for(self.ms, budget_ms)))):
+            start = time.perf_counter()
+            self.launch(1)
+            spent.append(time.perf_counter() - start)
         torch.cuda.synchronize()
-        return spent * 1e6 / count
+        return summarize(spent)["median"] * 1e6
 
     def run(self, options, on_phase, clock):
         """(timing, hostUs, smClockMHz). `clock` reads the SM clock."""
