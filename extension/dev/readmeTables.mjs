@@ -27,14 +27,9 @@ const REPORTS = [
   },
   // Installed libraries, in as many runs as their conflicting pins need; test/gpu/backends.md says how.
   {
-    title: 'cuDNN through torch, FA3 and FlashMLA of vLLM 0.24.0 beside the bundled kernels',
-    file: 'test/fixtures/reports/h200-libraries-flash.json',
+    title: 'The fastest installed libraries beside the bundled kernels',
+    file: 'test/fixtures/reports/h200-libraries-contenders.json',
   },
-  {
-    title: 'flash-attn-4 and the FA4 of vLLM 0.33.0 beside the bundled kernels',
-    file: 'test/fixtures/reports/h200-libraries-fa4.json',
-  },
-  { title: 'FFPA beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-ffpa.json' },
   { title: 'FlashInfer beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-flashinfer.json' },
   {
     title: 'Other kernels of torch, FlexAttention and FA2, one round',
