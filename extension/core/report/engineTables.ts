@@ -122,7 +122,7 @@ function cellText(
   return `${declared} / ${rateText(row)}${ratio === undefined ? '' : `, ×${ratio.ratio.toFixed(2)}`}`;
 }
 
-/** Of several lengths the longest; figures of short runs are mostly launch overhead. */
+/** Of several shapes the largest; figures of short runs are mostly launch overhead. */
 export function rowOf(table: EngineTable, engine: string, headSize: string, pageSize: number | null): ResultRow | null {
   const own = table.rows.filter(
     (row) => row.engine === engine && headDimText(row.case) === headSize && row.case.pageSize === pageSize,
@@ -130,10 +130,17 @@ export function rowOf(table: EngineTable, engine: string, headSize: string, page
   return own.reduce<ResultRow | null>((best, row) => (best === null || work(row) > work(best) ? row : best), null);
 }
 
+/** Of a prefill the pairs of query and key, else the bytes read. */
 function work({ case: asked }: ResultRow): number {
-  const tokens = (lens: number | readonly number[]): number =>
-    typeof lens === 'number' ? lens * asked.batch : lens.reduce((sum, length) => sum + length, 0);
-  return tokens(asked.kvLens) * asked.kvHeads;
+  const lengths = (lens: number | readonly number[]): readonly number[] =>
+    typeof lens === 'number' ? new Array<number>(asked.batch).fill(lens) : lens;
+  const queries = lengths(asked.qLens);
+  const keys = lengths(asked.kvLens);
+  return keys.reduce(
+    (sum, length, index) =>
+      sum + length * (asked.op === 'prefill' ? (queries[index] ?? 0) * asked.qHeads : asked.kvHeads),
+    0,
+  );
 }
 
 function rateText({ case: asked, result }: ResultRow): string {

@@ -107,6 +107,15 @@ test('head sizes whose values are narrower have a column of their own, about whi
   assert.match(section, /\| Bundled kernels \| contiguous \| yes \/ 640 \| – \/ 600 \|/);
 });
 
+test('of several shapes of a head size the largest is shown: a long prefill before many short ones', () => {
+  const shape = (batch: number, length: number, tflops: number): ResultRow => {
+    const made = row('fa3.vllm', 128, null, tflops);
+    return { ...made, case: { ...made.case, batch, qLens: length, kvLens: length } };
+  };
+  const section = readmeSection([fileOf([shape(16, 1024, 300), shape(1, 16_384, 600), shape(4, 4096, 500)])], 'x.svg');
+  assert.match(section, /\| FA3 of vLLM \| contiguous \| yes \/ 600 \|/);
+});
+
 /** A run of two engines on cases of head size 64, 128 and so on, with these ratios to the bundled kernel. */
 function roundsFile(
   rows: readonly ResultRow[],
