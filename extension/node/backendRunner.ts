@@ -387,7 +387,7 @@ class BackendRun {
     const warmed = this.#jitMs.get(jitKey(engine, caseIndex)) ?? null;
     const jitMs = warmed === null ? result.jitMs : Math.max(warmed, result.jitMs ?? 0);
     const contended = result.contended && (await this.#othersArePresent());
-    const whole = withCeilingShare(asked.op, { ...result, jitMs, contended }, this.#ceilings);
+    const whole = withCeilingShare(asked, { ...result, jitMs, contended }, this.#ceilings);
     keep({ engine, deviceId: this.#options.params.deviceId, case: asked, result: whole }, caseIndex);
   }
 

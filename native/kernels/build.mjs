@@ -139,18 +139,37 @@ function readTable() {
   return rows;
 }
 
-/** Units of sm90a/prefill_table.def: one per group. */
+/** Rows of a table of `sm90a`: the cells of every `MACRO(...)`. */
+function hopperRows(file, macro, cells) {
+  const text = readFileSync(join(KERNELS, 'sm90a', file), 'utf8');
+  const rows = [...text.matchAll(new RegExp(`^${macro}\\(([^)]*)\\)`, 'gm'))].map(([, row]) =>
+    row.split(',').map((cell) => cell.trim()),
+  );
+  const bad = rows.find((row) => row.length < cells);
+  if (bad) throw new BuildError(`sm90a/${file}: bad row ${bad.join(', ')}`);
+  return rows;
+}
+
+/** Units of the tables of `sm90a`: one per group. */
 function hopperUnits() {
-  const text = readFileSync(join(KERNELS, 'sm90a', 'prefill_table.def'), 'utf8');
   const groups = new Map();
-  for (const match of text.matchAll(/^SM90_PREFILL\(([^)]*)\)/gm)) {
-    const [name, dtype, , , , , , , , , group, source, ...plan] = match[1].split(',').map((cell) => cell.trim());
-    if (plan.length === 0) throw new BuildError(`sm90a/prefill_table.def: bad row ${match[0]}`);
-    if (!groups.has(group)) groups.set(group, { source: `#include "sm90a/${source}.cuh"\n`, kernels: [] });
+  const add = (group, header, name, instantiation) => {
+    if (!groups.has(group)) groups.set(group, { source: `#include "sm90a/${header}.cuh"\n`, kernels: [] });
     const unit = groups.get(group);
-    unit.source += `SM90_${source.toUpperCase()}_KERNEL(${name}, sm90::${dtype === 'bf16' ? 'Bf16' : 'Fp16'}, ${plan.join(', ')})\n`;
+    unit.source += `${instantiation}\n`;
     unit.kernels.push(name);
+  };
+  const element = (dtype) => (dtype === 'bf16' ? 'Bf16' : 'Fp16');
+  for (const [name, dtype, , , , , , , , , , , group, source, ...plan] of hopperRows(
+    'prefill_table.def',
+    'SM90_PREFILL',
+    15,
+  )) {
+    const macro = `SM90_${source.toUpperCase()}_KERNEL`;
+    add(group, source, name, `${macro}(${name}, sm90::${element(dtype)}, ${plan.join(', ')})`);
   }
+  for (const [name, dtype, , , , shared, group, ...plan] of hopperRows('mla_table.def', 'SM90_MLA', 8))
+    add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)}, ${plan.join(', ')})`);
   return [...groups].map(([group, unit]) => ({ group, target: 'sm_90a', frontEnd: HOPPER, ...unit }));
 }
 

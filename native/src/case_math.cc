@@ -6,6 +6,10 @@
 namespace attn {
 namespace {
 
+/// Operations per byte of KV from which MLA decode is nearer to the tensor cores' ceiling than to memory's: an H200 reads
+/// 4.5 TB/s and multiplies 720 TFLOP/s.
+constexpr double kTensorBoundFlopPerByte = 160.0;
+
 /// Sum over positions 0 … n-1 of the keys seen there: min(position + 1, window).
 double CausalPairsBelow(int64_t n, int64_t window) {
   const double w = static_cast<double>(std::min(n, window));
@@ -58,6 +62,14 @@ double KvBytes(const AttentionCase& spec) {
   const int64_t dims = spec.op == Op::kMlaDecode ? spec.head_dim : spec.head_dim + spec.head_dim_v;
   return tokens * static_cast<double>(spec.kv_heads) * static_cast<double>(dims) *
          static_cast<double>(KvElementBytes(spec));
+}
+
+bool CountsBytes(const AttentionCase& spec) {
+  if (spec.op != Op::kMlaDecode) return spec.op == Op::kDecode;
+  int64_t longest = 0;
+  for (int64_t b = 0; b < spec.batch; ++b) longest = std::max(longest, spec.q_lens.At(b));
+  const double flops = 2.0 * static_cast<double>((spec.head_dim + spec.head_dim_v) * spec.q_heads * longest);
+  return flops / static_cast<double>(spec.head_dim * KvElementBytes(spec)) < kTensorBoundFlopPerByte;
 }
 
 double SoftmaxScale(const AttentionCase& spec) { return 1.0 / std::sqrt(static_cast<double>(spec.head_dim)); }

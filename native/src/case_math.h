@@ -34,6 +34,10 @@ double KvBytes(const AttentionCase& spec);
 /// Bytes of one stored K or V element: 2, or 1 for fp8.
 int64_t KvElementBytes(const AttentionCase& spec);
 
+/// Whether a case is judged by the bytes of K and V it reads per second (decode) instead of its operations (prefill). MLA
+/// decode can be either, by its operations per byte. extension/core/measure/countedRate.ts says the same.
+bool CountsBytes(const AttentionCase& spec);
+
 /// Softmax scale, 1 / sqrt(head_dim).
 double SoftmaxScale(const AttentionCase& spec);
 

@@ -161,6 +161,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
     if (!status.ok()) return FromStatus(status);
     plan_ = PlanDecode(spec_, row_.slabs, std::max(1, per_sm) * device_.sm_count());
   }
+  if (spec_.op == Op::kMlaDecode) mla_.emplace(device_, row_, function_, spec_);
   rows_ = SampleRows(spec_, options.check_rows);
   const int64_t checked = static_cast<int64_t>(rows_.size());
   const size_t score_bytes = AlignUp(static_cast<size_t>(longest_kv_ + 1) * 16);
@@ -169,6 +170,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
                            kMaxScratchBytes / score_bytes})));
   const size_t parts_bytes = static_cast<size_t>(plan_.parts) * 16 * (static_cast<size_t>(row_.head_dim_tile) + 2) * 4;
   const size_t once = o_bytes_ + 2 * kGuardBytes + lse_bytes_ + TableBytes() + parts_bytes +
+                      (mla_.has_value() ? mla_->bytes() : 0) +
                       static_cast<size_t>(reference_blocks_) * score_bytes +
                       static_cast<size_t>(checked) * (kReferenceSums * 8 + 12);
   const size_t per_set = q_bytes_ + k_bytes_ + v_bytes_;
@@ -298,11 +300,15 @@ Status GpuCase::FillInputs() {
 }
 
 Status GpuCase::EncodeMaps() {
-  hopper_.emplace(device_, row_, function_);
   Status status;
+  if (mla_.has_value()) {
+    status = mla_->Upload(params_, shape_);
+  } else {
+    hopper_.emplace(device_, row_, function_);
+  }
   for (int set = 0; set < sets_ && status.ok(); ++set) {
     SelectSet(static_cast<size_t>(set));
-    status = hopper_->AddSet(params_, shape_);
+    status = mla_.has_value() ? mla_->AddSet(params_, shape_) : hopper_->AddSet(params_, shape_);
   }
   return status;
 }
@@ -315,6 +321,7 @@ void GpuCase::SelectSet(size_t set) {
 
 Status GpuCase::Launch(int64_t set) {
   const size_t index = static_cast<size_t>(set % sets_);
+  if (mla_.has_value()) return mla_->Launch(index);
   if (hopper_.has_value()) return hopper_->Launch(index);
   SelectSet(index);
   void* arguments[] = {&params_};

@@ -9,6 +9,7 @@
 #include "../kernels/common/params.h"
 #include "decode_plan.h"
 #include "gpu_device.h"
+#include "hopper_mla.h"
 #include "hopper_prefill.h"
 #include "reference_cpu.h"
 #include "session.h"
@@ -39,7 +40,7 @@ class GpuCase {
   /// Copies of Q and KV that timed launches go through, so that they read memory instead of the L2 cache.
   int sets() const { return sets_; }
   /// Parts the keys of one item were cut into; 1 = none, and always for prefill.
-  int num_splits() const { return plan_.max_splits; }
+  int num_splits() const { return mla_.has_value() ? mla_->num_splits() : plan_.max_splits; }
 
   /// Runs the kernel on poisoned output and compares rows with the reference, the guard bands, and, when every row is
   /// asked for, three launches bit by bit.
@@ -65,7 +66,8 @@ class GpuCase {
 
   AttentionParams params_{};
   HopperShape shape_;
-  std::optional<HopperPrefill> hopper_; /* for rows that take tensor maps */
+  std::optional<HopperPrefill> hopper_; /* for rows that take tensor maps: one of the two */
+  std::optional<HopperMla> mla_;
   DecodePlan plan_;
   std::vector<int32_t> q_starts_;
   std::vector<int32_t> kv_starts_;

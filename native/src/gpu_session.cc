@@ -290,7 +290,7 @@ class GpuSession final : public Session {
     const double seconds = result->gpu_ms->median * 1e-3;
     result->tflops = CaseFlops(spec) / seconds * 1e-12;
     result->tbps = KvBytes(spec) / seconds * 1e-12;
-    const bool memory_bound = spec.op != Op::kPrefill;
+    const bool memory_bound = CountsBytes(spec);
     const std::optional<double> ceiling = memory_bound ? ceilings_.read_stream_tbps : ceilings_.tensor_core_tflops;
     if (!ceiling.has_value()) return;
     result->ceiling = memory_bound ? CeilingKind::kReadStream : CeilingKind::kTensorCore;

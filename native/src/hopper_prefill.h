@@ -7,17 +7,9 @@
 #include "../kernels/sm90a/prefill_params.h"
 #include "gpu_device.h"
 #include "session.h"
+#include "tensor_map.h"
 
 namespace attn {
-
-/// Shape of the tensors of a case, beyond what AttentionParams says.
-struct HopperShape {
-  int64_t q_tokens = 0;
-  int64_t longest_q = 0;
-  /// Rows of one block of K/V storage (page size, or all tokens) and number of blocks.
-  int64_t block_tokens = 0;
-  int64_t blocks = 0;
-};
 
 class HopperPrefill {
  public:
@@ -32,9 +24,6 @@ class HopperPrefill {
   struct Maps {
     CUtensorMap q, k, v, o;
   };
-  /// Map of (element, row, head, block) with a box of 64 elements x `box_rows` rows, 128-byte swizzled.
-  Status Encode(CUtensorMap* map, uint64_t base, int rank, const int64_t (&extents)[4], const int64_t (&strides)[4],
-                int64_t box_rows);
 
   GpuDevice& device_;
   const KernelRow& row_;

@@ -43,12 +43,12 @@ bool HasImage(const char* images, const std::string& target) {
   return false;
 }
 
-/// Whether a row runs on a GPU and serves the case's options; a Hopper row leaves what it lacks to the portable rows.
+/// Whether a row runs on a GPU and serves the case's options and lengths.
 bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
   if (!HasImage(row.targets, gpu.target)) return false;
   if (!row.tensor_maps()) return true;
   if (!gpu.tensor_maps) return false;
-  if (spec.window.has_value() || spec.softcap > 0 || spec.sinks) return false;
+  if (!row.options && (spec.window.has_value() || spec.softcap > 0 || spec.sinks)) return false;
   int64_t longest_q = 0;
   for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
   return longest_q >= row.min_longest_q;
@@ -62,12 +62,16 @@ KernelChoice Unsupported(const char* code, std::string text) {
 
 const std::vector<KernelRow>& KernelTable() {
   static const std::vector<KernelRow> rows = {
-#define SM90_PREFILL(name, dtype, dim, m, n, rows_k, rows_v, min_q, threads, shared, group, source, ...)              \
-  {#name, Op::kPrefill, table::dtype, dim, dim, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q},
+#define SM90_PREFILL(name, dtype, dim, dim_v, m, n, rows_k, rows_v, min_q, options, threads, shared, group, source, ...) \
+  {#name, Op::kPrefill, table::dtype, dim, dim_v, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, rows_k, rows_v, min_q, options != 0},
 #include "../kernels/sm90a/prefill_table.def"
 #undef SM90_PREFILL
+#define SM90_MLA(name, dtype, m, n, threads, shared, group, ...) \
+  {#name, Op::kMlaDecode, table::dtype, 576, 512, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, n, n, 0, false},
+#include "../kernels/sm90a/mla_table.def"
+#undef SM90_MLA
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
-  {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0},
+  {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0, true},
 #include "../kernels/kernel_table.def"
 #undef ATTN_KERNEL
   };
@@ -132,8 +136,9 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
                                         std::to_string(gpu.minor) +
                                         " has no bf16 tensor-core instruction; the bundled kernels need 8.0 or newer.");
   }
-  if (spec.op == Op::kMlaDecode) {
-    return Unsupported("noKernelMlaDecode", "There is no bundled MLA decode kernel yet.");
+  if (spec.op == Op::kMlaDecode && target != "sm_90a") {
+    return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel needs compute capability 9.0 (Hopper); this GPU has " +
+                                                std::to_string(gpu.major) + "." + std::to_string(gpu.minor) + ".");
   }
   const bool fp8 = spec.kv_dtype == KvDType::kFp8E4m3;
   const auto fits = [&](const KernelRow& row) {
@@ -149,6 +154,10 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
   if (smallest_tile == nullptr) {
     if (fp8) {
       return Unsupported("noKernelFp8Kv", "No bundled kernel reads an fp8 KV cache for this case on this GPU.");
+    }
+    if (spec.op == Op::kMlaDecode) {
+      return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel takes no window, soft cap or sinks, and needs a "
+                                              "driver that encodes tensor maps (12.0 or newer).");
     }
     return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) +
                                               " with headDimV " + std::to_string(spec.head_dim_v) + ".");

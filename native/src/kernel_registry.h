@@ -10,7 +10,7 @@
 
 namespace attn {
 
-/// One row of kernel_table.def or of sm90a/prefill_table.def; see there for the columns.
+/// One row of kernel_table.def or of sm90a/*_table.def; see there for the columns.
 struct KernelRow {
   const char* name;
   Op op;
@@ -27,13 +27,14 @@ struct KernelRow {
   int blocks_per_sm;
   const char* targets;
   const char* group;
-  // Hopper rows (sm90a/prefill_table.def) only; zero elsewhere.
+  // Hopper rows (sm90a/*_table.def) only; zero elsewhere.
   int k_stage_rows = 0;
   int v_stage_rows = 0;
   int min_longest_q = 0;
+  bool options = true;  // knows windows, soft caps and sinks
   bool fp8_kv = false;  // reads an fp8-e4m3 KV cache, and only that
 
-  /// Whether the kernel takes tensor maps (HopperPrefill) instead of AttentionParams.
+  /// Whether the kernel takes tensor maps (HopperPrefill, HopperMla) instead of AttentionParams.
   bool tensor_maps() const { return k_stage_rows > 0; }
 };
 

@@ -79,6 +79,15 @@ function benchCases(base) {
     for (const pageSize of [16, 64, 256]) decode(headDim, ...heads, 32, 8192, { pageSize });
     decode(headDim, ...heads, 1, 131072, { pageSize: 16 });
   }
+  const mla = (qHeads, batch, length, pageSize) =>
+    decode(576, qHeads, 1, batch, length, { op: 'mlaDecode', headDimV: 512, pageSize });
+  for (const pageSize of [16, 32, 64, 128]) mla(128, 128, 4096, pageSize);
+  mla(128, 32, 8192, 64);
+  mla(128, 1, 131072, 64);
+  mla(64, 128, 4096, 64);
+  for (const pageSize of [16, 32, 64]) mla(16, 128, 4096, pageSize);
+  mla(16, 128, 16384, 64);
+  mla(16, 1, 131072, 64);
   return cases;
 }
 

@@ -5,7 +5,9 @@ import { test } from 'node:test';
 import { buildProgram } from './support/compile';
 
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
-const SOURCES = ['native/src/decode_plan.cc', 'native/src/kernel_choice_text.cc', 'native/src/kernel_registry.cc'];
+const SOURCES = ['decode_plan', 'kernel_choice_text', 'kernel_registry', 'mla_plan'].map(
+  (name) => `native/src/${name}.cc`,
+);
 
 test('every key is planned exactly once, and every GPU family finds a kernel that fits', () => {
   const program = buildProgram('kernel_plan_tests', [...SANITIZERS, ...SOURCES]);

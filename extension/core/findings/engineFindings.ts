@@ -5,7 +5,8 @@
  */
 import type { ResultRow } from '../attentionCase';
 import type { MatrixCell } from '../evaluation';
-import { formatMs, formatPageSize, formatRate, sentences } from '../format';
+import { formatMs, formatPageSize, sentences } from '../format';
+import { rateText } from '../measure/countedRate';
 import { engineLabel, engineSubject, vllmBackendOf, BUNDLED_ENGINE } from '../measure/engines';
 import { measuredAnswer, type MeasuredAnswer } from '../measure/measuredAnswer';
 import { secondIsSlower, sideBySide, type Pair } from '../measure/sideBySide';
@@ -185,10 +186,7 @@ function slowerThanReplaced({ rows, fa4Forced }: EngineFindingsInput): Finding[]
 }
 
 function pairText({ case: asked, first, second, timeRatio }: Pair): string {
-  const figure = (row: ResultRow | null): string =>
-    asked.op === 'prefill'
-      ? formatRate(row?.result.tflops ?? null, 'TFLOP/s')
-      : formatRate(row?.result.tbps ?? null, 'TB/s');
+  const figure = (row: ResultRow | null): string => rateText(asked, row?.result ?? null);
   const percent = timeRatio === null ? '' : ` (${Math.round((timeRatio - 1) * 100)} % more time)`;
   return `d${asked.headDim} ${formatPageSize(asked.pageSize)}${asked.causal ? '' : ' full'} ${formatMs(second?.result.gpuMs?.median ?? null)}, ${figure(second)} against ${formatMs(first?.result.gpuMs?.median ?? null)}, ${figure(first)}${percent}`;
 }

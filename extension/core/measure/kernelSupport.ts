@@ -38,8 +38,13 @@ function refuse(
     );
   }
   if (op === 'mlaDecode') {
-    if (capability !== null) return reason('noKernelMlaDecode', 'There is no bundled MLA decode kernel yet.');
     if (headDim !== MLA_HEAD_DIM) return reason('mlaShape', `MLA decode needs head size ${MLA_HEAD_DIM}.`);
+    if (capability !== null && capability[0] !== 9) {
+      return reason(
+        'noKernelMlaDecode',
+        `The bundled MLA decode kernel needs compute capability 9.0 (Hopper); this GPU has ${capability.join('.')}.`,
+      );
+    }
   } else if (headDim < 8 || headDim > MAX_HEAD_DIM || headDim % 8 !== 0) {
     return reason('headDim', `The bundled kernels take multiples of 8 from 8 to ${MAX_HEAD_DIM}.`);
   }

@@ -3,7 +3,14 @@
  * become one row, and the rounds of two engines become a ratio with its interval.
  */
 import * as v from 'valibot';
-import { attentionCaseSchema, type CaseResult, type Ceilings, type ResultRow } from '../attentionCase';
+import {
+  attentionCaseSchema,
+  type AttentionCase,
+  type CaseResult,
+  type Ceilings,
+  type ResultRow,
+} from '../attentionCase';
+import { countedRate } from './countedRate';
 import { BUNDLED_ENGINE } from './engines';
 
 /** Fewer rounds give a ratio, but no 95 % interval to judge it by. */
@@ -137,16 +144,14 @@ function counts(row: ResultRow): boolean {
 }
 
 /** A result with its share of the measured ceiling, where the engine did not state it itself. */
-export function withCeilingShare(
-  op: ResultRow['case']['op'],
-  result: CaseResult,
-  ceilings: Ceilings | null,
-): CaseResult {
+export function withCeilingShare(asked: AttentionCase, result: CaseResult, ceilings: Ceilings | null): CaseResult {
   if (result.percentOfCeiling !== null || ceilings === null) return result;
-  const [rate, ceiling, name] =
-    op === 'prefill'
-      ? ([result.tflops, ceilings.tensorCoreTflops, 'tensorCore'] as const)
-      : ([result.tbps, ceilings.readStreamTbps, 'readStream'] as const);
+  const counted = countedRate(asked);
+  const rate = result[counted];
+  const [ceiling, name] =
+    counted === 'tflops'
+      ? ([ceilings.tensorCoreTflops, 'tensorCore'] as const)
+      : ([ceilings.readStreamTbps, 'readStream'] as const);
   if (rate === null || ceiling === null || ceiling <= 0) return result;
   return { ...result, percentOfCeiling: (100 * rate) / ceiling, ceiling: name };
 }

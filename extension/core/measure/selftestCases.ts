@@ -49,8 +49,33 @@ const BASE: AttentionCase = {
 /** Lengths around tile and page edges; sequence 4 has more queries than keys, so its first rows see nothing. */
 const PREFILL_LENGTHS = { batch: 6, qLens: [1, 63, 130, 200, 129, 5], kvLens: [1, 64, 257, 130, 129, 0] };
 const DECODE_LENGTHS = { batch: 8, qLens: 1, kvLens: [0, 1, 15, 16, 17, 255, 257, 3000] };
+/** Long enough queries for the plans that only long queries get, few enough keys for a check of every row. */
+const LONG_QUERY_LENGTHS = { batch: 2, qLens: [4096, 70], kvLens: [300, 70], qHeads: 1, kvHeads: 1 };
+/** Several key blocks before, inside and behind a window. */
+const WINDOW_LENGTHS = { batch: 2, qLens: [400, 130], kvLens: [900, 700] };
 /** A few query tokens per sequence, as speculative decoding has. */
 const SHORT_QUERY_LENGTHS = { batch: 3, qLens: [2, 5, 9], kvLens: [1, 64, 1025] };
+/** Around the 64 keys of a step, long enough to be split, and sequences without queries or keys. */
+const MLA_LENGTHS = { batch: 8, qLens: [1, 1, 1, 0, 2, 1, 1, 3], kvLens: [0, 1, 64, 70, 1, 65, 129, 6000] };
+
+/** MLA decode in every storage form, with head counts that fill a tile of 64 query rows, divide it, and do neither. */
+function mlaShapes(): Shape[] {
+  const mla = { op: 'mlaDecode', headDim: 576, headDimV: 512, kvHeads: 1 } as const;
+  const shapes: Shape[] = [];
+  for (const dtype of ['bf16', 'fp16'] as const) {
+    for (const [index, pageSize] of [null, ...PAGE_SIZES].entries()) {
+      const kvLayout = index % 2 === 0 ? 'NHD' : 'HND';
+      shapes.push({ ...mla, ...MLA_LENGTHS, dtype, qHeads: [16, 128, 40][index % 3] ?? 16, pageSize, kvLayout });
+    }
+  }
+  const short = { ...mla, ...SHORT_QUERY_LENGTHS, qHeads: 128 };
+  shapes.push({ ...short, pageSize: 64 }, { ...short, pageSize: 16, causal: false, lse: false });
+  shapes.push({ ...short, seed: SEED_OUTLIERS + 7 }, { ...short, seed: SEED_TIES + 7, pageSize: 128 });
+  shapes.push({ ...short, seed: SEED_REPEATED_PAGES + 7, pageSize: 32 });
+  // More sequences than multiprocessors: blocks with several segments.
+  shapes.push({ ...mla, qHeads: 64, batch: 150, kvLens: 200, pageSize: 64 });
+  return shapes;
+}
 
 type Shape = Partial<AttentionCase> & { headDim: number };
 
@@ -105,5 +130,19 @@ export function selftestCases(): AttentionCase[] {
       shapes.push({ ...shape, lse: false });
     }
   }
+  for (const dtype of ['bf16', 'fp16'] as const) {
+    for (const causal of [true, false]) {
+      shapes.push({ ...LONG_QUERY_LENGTHS, headDim: 128, dtype, causal, ...nextStorage() });
+      shapes.push({ ...LONG_QUERY_LENGTHS, headDim: 192, headDimV: 128, dtype, causal, ...nextStorage() });
+      shapes.push({ ...PREFILL_LENGTHS, headDim: 192, headDimV: 128, dtype, causal, ...nextStorage() });
+    }
+    shapes.push({ ...PREFILL_LENGTHS, headDim: 80, headDimV: 64, dtype, ...nextStorage() });
+    shapes.push({ op: 'decode', ...DECODE_LENGTHS, headDim: 192, headDimV: 128, dtype, ...nextStorage() });
+    for (const { tile } of HEAD_DIMS) {
+      shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 150, ...nextStorage() });
+      shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 333, softcap: 20, sinks: true, ...nextStorage() });
+    }
+  }
+  shapes.push(...mlaShapes());
   return shapes.map((shape, index) => build(shape, shape.seed ?? index + 1));
 }

@@ -1,5 +1,6 @@
 /** A bar chart of measured engines as SVG: one group per head size, one bar per engine. Reads on light and dark pages. */
 import { formatPageSize, threeFigures } from '../format';
+import { rateOf } from '../measure/countedRate';
 import { engineLabel, BUNDLED_ENGINE } from '../measure/engines';
 import type { ResultRow } from '../attentionCase';
 import { engineTables, rowOf } from './engineTables';
@@ -76,7 +77,7 @@ function panelsOf(rows: readonly ResultRow[]): readonly Panel[] {
       const groups = table.headSizes.flatMap((size): Group[] => {
         const bars = table.engines.flatMap((engine): Bar[] => {
           const row = rowOf(table, engine, size, layout);
-          const value = row === null || row.result.status !== 'ok' ? null : rate(row);
+          const value = row === null || row.result.status !== 'ok' ? null : rateOf(row);
           return value === null ? [] : [{ label: engineLabel(engine), value, bundled: engine === BUNDLED_ENGINE }];
         });
         return bars.some((bar) => !bar.bundled) ? [{ label: `Head size ${size}`, bars }] : [];
@@ -87,10 +88,6 @@ function panelsOf(rows: readonly ResultRow[]): readonly Panel[] {
       return groups.length === 0 || (layout !== null && layout !== 16) ? [] : [{ title, unit: table.unit, groups }];
     }),
   );
-}
-
-function rate({ case: asked, result }: ResultRow): number | null {
-  return asked.op === 'prefill' ? result.tflops : result.tbps;
 }
 
 function groupText({ label, bars }: Group): string {

@@ -4,6 +4,7 @@ import { NEWEST_RELEASE } from '../catalog/releases';
 import type { MatrixCell } from '../evaluation';
 import { formatPageSize, threeFigures } from '../format';
 import { headDimText } from '../measure/caseGrid';
+import { rateOf, rateUnit } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
 import { explain } from '../rules/explanation';
 import type { Report } from './report';
@@ -29,12 +30,12 @@ export function hasEngines(report: Report): boolean {
   return report.rows.some((row) => row.engine !== BUNDLED_ENGINE);
 }
 
-/** The tables of a report: prefill with and without mask, decode, MLA decode. */
+/** The tables of a report: prefill with and without mask, decode, MLA decode by the rate that counts. */
 export function engineTables(rows: readonly ResultRow[]): readonly EngineTable[] {
   const groups = new Map<string, ResultRow[]>();
   for (const row of rows) {
     // Of a decode step, whose queries see everything, the mask says nothing.
-    const key = row.case.op === 'prefill' ? `prefill ${row.case.causal}` : row.case.op;
+    const key = row.case.op === 'prefill' ? `prefill ${row.case.causal}` : `${row.case.op} ${rateUnit(row.case)}`;
     groups.set(key, [...(groups.get(key) ?? []), row]);
   }
   return [...groups.values()].flatMap((own) => {
@@ -44,7 +45,7 @@ export function engineTables(rows: readonly ResultRow[]): readonly EngineTable[]
       {
         op: first.op,
         causal: first.causal,
-        unit: first.op === 'prefill' ? ('TFLOP/s' as const) : ('TB/s' as const),
+        unit: rateUnit(first),
         engines: unique(own.map((row) => row.engine)),
         headSizes: unique([...own].sort((a, b) => a.case.headDim - b.case.headDim).map((row) => headDimText(row.case))),
         layouts: unique(own.map((row) => row.case.pageSize)).sort((a, b) => (a ?? 0) - (b ?? 0)),
@@ -119,7 +120,7 @@ function cellText(
   }
   const asked = JSON.stringify(row.case);
   const ratio = report.ratios?.find((each) => each.engine === engine && JSON.stringify(each.case) === asked);
-  return `${declared} / ${rateText(row)}${ratio === undefined ? '' : `, ×${ratio.ratio.toFixed(2)}`}`;
+  return `${declared} / ${rateFigure(row)}${ratio === undefined ? '' : `, ×${ratio.ratio.toFixed(2)}`}`;
 }
 
 /** Of several shapes the largest; figures of short runs are mostly launch overhead. */
@@ -143,8 +144,8 @@ function work({ case: asked }: ResultRow): number {
   );
 }
 
-function rateText({ case: asked, result }: ResultRow): string {
-  const rate = asked.op === 'prefill' ? result.tflops : result.tbps;
+function rateFigure(row: ResultRow): string {
+  const rate = rateOf(row);
   return rate === null ? 'ok' : threeFigures(rate);
 }
 

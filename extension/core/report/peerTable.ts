@@ -1,6 +1,7 @@
 /** The bundled kernel beside the fastest installed library on each case, from the rounds of one run. */
 import type { AttentionCase } from '../attentionCase';
-import { formatPageSize, formatRate } from '../format';
+import { formatPageSize } from '../format';
+import { rateText } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel } from '../measure/engines';
 import type { RoundRatio } from '../measure/rounds';
 import type { Report } from './report';
@@ -33,8 +34,7 @@ export function bestPeers(reports: readonly Report[]): readonly BestPeer[] {
       const before = found.get(key);
       if (before !== undefined && (best === null || (before.best !== null && before.best.ratio <= best.ratio)))
         continue;
-      const rate = asked.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s');
-      found.set(key, { case: asked, rate, best });
+      found.set(key, { case: asked, rate: rateText(asked, result), best });
     }
   }
   return [...found.values()];

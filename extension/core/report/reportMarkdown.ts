@@ -1,6 +1,7 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from '../attentionCase';
 import { formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from '../format';
+import { rateText } from '../measure/countedRate';
 import { headDimText } from '../measure/caseGrid';
 import type { Report } from './report';
 
@@ -96,7 +97,6 @@ export function caseCells({ case: asked }: Pick<ResultRow, 'case'>): string[] {
 /** Rate and share of the ceiling of a row that is `ok`; of any other why there is none. */
 function resultCell({ case: asked, result }: ResultRow): string {
   if (result.status !== 'ok') return `${result.status}: ${result.reason?.text ?? ''}`;
-  const rate = asked.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s');
   const share = result.percentOfCeiling === null ? '' : ` (${formatPercent(result.percentOfCeiling)})`;
-  return `${rate}${share}${result.contended ? ', contended' : ''}`;
+  return `${rateText(asked, result)}${share}${result.contended ? ', contended' : ''}`;
 }

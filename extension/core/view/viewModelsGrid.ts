@@ -1,6 +1,7 @@
 /** State → measurements at a glance: per workload one table, page layouts down, head sizes across as in the support matrix. */
 import type { AttentionCase, ResultRow, ResultStatus } from '../attentionCase';
-import { formatMs, formatPageSize, formatPercent, formatRate, formatTokens } from '../format';
+import { formatMs, formatPageSize, formatPercent, formatTokens } from '../format';
+import { rateText } from '../measure/countedRate';
 import { headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel } from '../measure/engines';
 
@@ -68,11 +69,6 @@ export function caseShape(asked: AttentionCase): string {
   ].join(', ');
 }
 
-/** The figure that counts for a case: bytes read for decode, operations otherwise. */
-export function rateText({ case: asked, result }: ResultRow): string {
-  return asked.op === 'decode' ? formatRate(result.tbps, 'TB/s') : formatRate(result.tflops, 'TFLOP/s');
-}
-
 function grid(group: readonly ResultRow[], isCpu: (row: ResultRow) => boolean): GridView {
   const [first] = group as readonly [ResultRow, ...ResultRow[]];
   const layouts = [...new Set(group.map((row) => row.case.pageSize))].sort((a, b) => (a ?? 0) - (b ?? 0));
@@ -102,7 +98,7 @@ function cell(row: ResultRow): GridCellView {
   // A check without timing has no figures, and says only that it is right.
   if (result.gpuMs === null) return { answer: 'yes', text: STATUS_WORDS.ok, sub: '' };
   const parts = [
-    rateText(row),
+    rateText(row.case, row.result),
     ...(result.percentOfCeiling === null ? [] : [formatPercent(result.percentOfCeiling)]),
     ...(result.contended ? ['contended'] : []),
   ];

@@ -8,6 +8,7 @@ import {
   type StatusCounts,
 } from '../state/appState';
 import type { Ceilings, ResultRow, ResultStatus } from '../attentionCase';
+import { countedRate, rateText } from '../measure/countedRate';
 import { expandForm, headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
 import { besideEachOther } from '../measure/rounds';
@@ -16,7 +17,7 @@ import type { DeviceFacts } from '../facts';
 import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatRelError } from '../format';
 import { known, type Failure } from '../state/store';
 import type { LabelledValue } from './viewModelsDevice';
-import { caseShape, measurementGrids, rateText, STATUS_WORDS, type GridView } from './viewModelsGrid';
+import { caseShape, measurementGrids, STATUS_WORDS, type GridView } from './viewModelsGrid';
 
 /** The run button, the progress and the question about a busy GPU. */
 export interface RunSection {
@@ -249,9 +250,9 @@ function resultRowView(
 ): Omit<ResultRowView, 'engineLabel' | 'sameCase'> {
   const { result } = row;
   const attentionCase = row.case;
-  const bandwidthCounts = attentionCase.op === 'decode';
-  const rateValue = bandwidthCounts ? result.tbps : result.tflops;
-  const best = bandwidthCounts ? fastest.tbps : fastest.tflops;
+  const counted = countedRate(attentionCase);
+  const rateValue = result[counted];
+  const best = fastest[counted];
   return {
     engine: row.engine,
     title: `${attentionCase.op} d${headDimText(attentionCase)}, ${formatPageSize(attentionCase.pageSize)}`,
@@ -273,7 +274,7 @@ function resultRowView(
     kernelWhy: result.kernel?.why === undefined ? null : brief(result.kernel.why, MAX_REASON),
     median: formatMs(result.gpuMs?.median ?? null),
     spread: result.gpuMs === null ? '' : `${formatMs(result.gpuMs.p10)} – ${formatMs(result.gpuMs.p90)}`,
-    rate: rateText(row),
+    rate: rateText(attentionCase, result),
     bar:
       result.percentOfCeiling !== null
         ? Math.min(1, result.percentOfCeiling / 100)
@@ -323,10 +324,7 @@ function flagPairs(rows: readonly ResultRow[]): readonly FlagPairView[] {
 function pairSide(row: ResultRow | null): PairSideView {
   const result = row?.result ?? null;
   const status = result?.status ?? null;
-  const rate =
-    row?.case.op === 'prefill'
-      ? formatRate(result?.tflops ?? null, 'TFLOP/s')
-      : formatRate(result?.tbps ?? null, 'TB/s');
+  const rate = row === null ? formatRate(null, 'TB/s') : rateText(row.case, result);
   return {
     answer:
       status === 'ok'

@@ -5,7 +5,8 @@ import { DiagError } from '../../core/errors';
 import type { EnvironmentFacts } from '../../core/environment';
 import type { DeviceFacts } from '../../core/facts';
 import { engineFindings } from '../../core/findings/engineFindings';
-import { formatMs, formatPageSize, formatRate, NOT_KNOWN, textTable, wrap } from '../../core/format';
+import { formatMs, formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
+import { rateText } from '../../core/measure/countedRate';
 import { BACKEND_ENGINES, engineLabel, type BackendEngine } from '../../core/measure/engines';
 import type { RoundRatio } from '../../core/measure/rounds';
 import { sideBySide } from '../../core/measure/sideBySide';
@@ -156,7 +157,7 @@ export function flagPairText(rows: readonly ResultRow[], io: CliIo): string {
     const { result } = row;
     return [
       result.status === 'ok' ? formatMs(result.gpuMs?.median ?? null) : result.status,
-      row.case.op === 'prefill' ? formatRate(result.tflops, 'TFLOP/s') : formatRate(result.tbps, 'TB/s'),
+      rateText(row.case, result),
       hostText(result.hostUs),
     ];
   };

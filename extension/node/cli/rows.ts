@@ -1,14 +1,7 @@
 /** Result rows as a text table, and what they mean for the exit code. */
 import type { ResultRow, ResultStatus } from '../../core/attentionCase';
-import {
-  formatMs,
-  formatPageSize,
-  formatPercent,
-  formatRate,
-  formatRelError,
-  formatTokens,
-  textTable,
-} from '../../core/format';
+import { formatMs, formatPageSize, formatPercent, formatRelError, formatTokens, textTable } from '../../core/format';
+import { rateText } from '../../core/measure/countedRate';
 import { BUNDLED_ENGINE } from '../../core/measure/engines';
 import { EXIT, paint, type CliIo } from './io';
 
@@ -82,17 +75,17 @@ function enginesText(rows: readonly ResultRow[], io: CliIo): string {
 
 function cells(row: ResultRow): string[] {
   const { case: asked, result } = row;
-  const bandwidth = asked.op !== 'prefill';
+  const decodes = asked.op !== 'prefill';
   const tokens = (lens: number | readonly number[]): string =>
     typeof lens === 'number' ? formatTokens(lens) : `${lens.length}×`;
-  const shape = bandwidth
+  const shape = decodes
     ? `${asked.op} d${asked.headDim} b${asked.batch} kv${tokens(asked.kvLens)}`
     : `${asked.op} d${asked.headDim} q${tokens(asked.qLens)} kv${tokens(asked.kvLens)}`;
   return [
     shape,
     asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize),
     formatMs(result.gpuMs?.median ?? null),
-    bandwidth ? formatRate(result.tbps, 'TB/s') : formatRate(result.tflops, 'TFLOP/s'),
+    rateText(asked, result),
     formatPercent(result.percentOfCeiling),
     formatRelError(result.relError),
     result.status === 'ok'

@@ -428,7 +428,7 @@ class CaseRunner(object):
         seconds = self.fields["gpuMs"]["median"] * 1e-3
         self.fields["tflops"] = self.problem.flops() / seconds * 1e-12
         self.fields["tbps"] = self.problem.kv_bytes() / seconds * 1e-12
-        by_memory = self.problem.op != "prefill"
+        by_memory = self.problem.counts_bytes
         ceiling = self.ceilings.get("readStreamTbps" if by_memory else "tensorCoreTflops")
         if ceiling and self.device.name == "cuda":
             self.fields["ceiling"] = "readStream" if by_memory else "tensorCore"

@@ -18,6 +18,16 @@ struct KvSource {
         batchCoordinate(tile.sequence * params.kvBatchStep),
         kvHead(tile.head / (params.qHeads / params.kvHeads)) {}
 
+  /** Keys of one KV head given by themselves; `pageRow` null = contiguous from row `row` on. */
+  __device__ __forceinline__ KvSource(const int* pageRow, int shift, int pageCount, int keyCount, int row)
+      : pages(pageRow),
+        pageShift(shift),
+        zeroPage(pageCount),
+        keys(keyCount),
+        firstRow(pageRow ? 0 : row),
+        batchCoordinate(0),
+        kvHead(0) {}
+
   /** Page (or batch coordinate) of a key; beyond the keys, the page index that reads as zeros. */
   __device__ __forceinline__ int pageOf(int key) const {
     if (!pages) return batchCoordinate;
@@ -30,18 +40,18 @@ struct KvSource {
 };
 
 /**
- * Streams blocks `last` … 0 of `BlockN` keys through a ring of `Stages` stages. A block is cut into `RowPieces` x
+ * Streams the blocks of `range`, the last first, of `BlockN` keys each, through a ring of `Stages` stages. A block is cut into `RowPieces` x
  * `ColumnPieces` pieces, one stage each (rows outer), of `ChunkCount` column chunks from chunk `firstChunk` on.
  * Lane i of the warp brings box i (rows from i * boxRows) of every chunk; with contiguous KV one box is all rows of a piece.
  * Page numbers are read one piece ahead of their use: the look-up's latency would otherwise delay every load.
  */
 template <int BlockN, int RowPieces, int ColumnPieces, int ChunkCount, int Stages>
-__device__ __forceinline__ void streamBlocks(const TensorMap& map, const KvSource& source, int last, int boxRows, int firstChunk,
+__device__ __forceinline__ void streamBlocks(const TensorMap& map, const KvSource& source, BlockRange range, int boxRows, int firstChunk,
                                              u32 ring, u32 full, u32 empty, RingPosition<Stages>& position) {
   constexpr int Rows = BlockN / RowPieces, ChunkBytes = Rows * 128, StageBytes = ChunkCount * ChunkBytes;
   const int laneRow = threadIdx.x % 32 * boxRows;
-  int page = laneRow < Rows ? source.pageOf(last * BlockN + laneRow) : 0;
-  for (int block = last; block >= 0; --block) {
+  int page = laneRow < Rows ? source.pageOf(range.last * BlockN + laneRow) : 0;
+  for (int block = range.last; block >= range.first; --block) {
 #pragma unroll
     for (int r = 0; r < RowPieces; ++r) {
       const int key = block * BlockN + r * Rows + laneRow;

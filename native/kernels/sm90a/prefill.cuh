@@ -15,13 +15,14 @@ namespace sm90 {
  * Tile plan of one instantiation.
  * `BlockN` keys per step, `Groups` consumer warpgroups, `Overlap`: softmax of block j runs while P·V of block j+1 multiplies,
  * `PingPong`: the warpgroups take turns in issuing, so that one's softmax meets the other's multiplies,
- * `OwnO`: O leaves through shared memory of its own, so that the next tile's Q can arrive meanwhile.
+ * `OwnO`: O leaves through shared memory of its own, so that the next tile's Q can arrive meanwhile,
+ * `Options`: knows windows, soft caps and sinks.
  */
-template <class Element_, int D_, int DV_, int BlockN_, int Groups_, bool Overlap_, bool PingPong_, bool OwnO_>
+template <class Element_, int D_, int DV_, int BlockN_, int Groups_, bool Overlap_, bool PingPong_, bool OwnO_, bool Options_>
 struct PrefillPlan {
   using Element = Element_;
   static constexpr int D = D_, DV = DV_, BlockN = BlockN_, Groups = Groups_;
-  static constexpr bool Overlap = Overlap_, PingPong = PingPong_, OwnO = OwnO_;
+  static constexpr bool Overlap = Overlap_, PingPong = PingPong_, OwnO = OwnO_, Options = Options_;
   static constexpr int Stages = 2;
   static constexpr int Threads = 128 * (1 + Groups);
   static constexpr int ConsumerRegisters = Groups == 3 ? 160 : 232;
@@ -107,8 +108,8 @@ struct Prefill {
     Tile tile;
     while (queue.receive(tile)) {
       const KvSource source(params, tile);
-      const int last = keyBlocks<BlockM, BlockN>(params, tile, queryCount(params, tile), source.keys) - 1;
-      streamBlocks<BlockN, 1, 1, ChunkCount>(map, source, last, boxRows, 0, ring, full, empty, position);
+      const BlockRange range = keyBlocks<BlockM, BlockN, Plan::Options>(params, tile, queryCount(params, tile), source.keys);
+      streamBlocks<BlockN, 1, 1, ChunkCount>(map, source, range, boxRows, 0, ring, full, empty, position);
     }
   }
 
@@ -138,6 +139,16 @@ struct Prefill {
     wgmmaCommit();
   }
 
+  /** One arrival for the warp, once all its lanes are done with what the barrier guards. */
+  static __device__ __forceinline__ void arriveForWarp(u32 barrier) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) mbarrierArrive(barrier);
+  }
+  /** Hands Q's memory back where O does not need it first. */
+  __device__ __forceinline__ void releaseQ(int group) const {
+    if (Plan::OwnO) arriveForWarp(qEmpty(group));
+  }
+
   __device__ __forceinline__ void consume(const TensorMap& oMap) const {
     const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128 - 1, 0);
     const int lane = threadIdx.x % 32;
@@ -155,11 +166,10 @@ struct Prefill {
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
       const int keys = keyCount(params, tile);
-      const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
-      const int firstRow = tile.qBlock * BlockM + group * 64;                    // of this warpgroup
+      const BlockRange range = keyBlocks<BlockM, BlockN, Plan::Options>(params, tile, queries, keys);
+      const int firstRow = tile.qBlock * BlockM + group * 64;  // of this warpgroup
       const int threadRow = firstRow + warpInGroup * 16 + lane / 4;
-      const int visibleFirst = params.causal ? min(keys, firstRow + 1 + keys - queries) : keys;
-      const int fullBlocks = visibleFirst <= 0 ? 0 : visibleFirst / BlockN;      // blocks all 64 rows see whole
+      const BlockRange whole = wholeBlocks<BlockN, Plan::Options>(params, firstRow, queries, keys);
       // Limits of this thread's rows, relative to its first column of block 0.
       const int column = 2 * (lane % 4);
       const int upperLimit = (params.causal ? min(keys, threadRow + 1 + keys - queries) : keys) - column;
@@ -172,12 +182,12 @@ struct Prefill {
 
       mbarrierWait(qFull(group), qParity);
       qParity ^= 1;
-      if (blocks > 0) {
+      if (!range.empty()) {
         Scores s;
         Packed p;
         float alpha[2];
-        int j = blocks - 1;
-        if (blocks * BlockN > keys) {
+        int j = range.last;
+        if ((j + 1) * BlockN > keys) {
           mbarrierWait(vFull(v.stage()), v.parity());
           zeroRows(shared + Plan::VOffset + v.stage() * Plan::VStage, Plan::ChunksV, keys - j * BlockN, BlockN,
                    threadIdx.x - 128, 128 * Plan::Groups, 7);
@@ -187,10 +197,9 @@ struct Prefill {
           issueScores(s, qDescriptor, kDescriptor + ((k.stage() * Plan::KStage) >> 4));
           wgmmaWait<0>();
           pinRegisters(s);
-          __syncwarp();
-          if (lane == 0) mbarrierArrive(kEmpty(k.stage()));
+          arriveForWarp(kEmpty(k.stage()));
           k.advance();
-          maskColumns(s, upperLimit - j * BlockN, lowerLimit - j * BlockN);
+          maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
           softmaxStep(s, rows, params.scaleLog2, alpha);
           packRows<Element>(p, s);
           --j;
@@ -203,28 +212,24 @@ struct Prefill {
             if (Plan::PingPong) namedBarrierArrive(1 + (group + 1) % Plan::Groups, 256);
             wgmmaWait<1>();
             pinRegisters(s);
-            __syncwarp();
-            if (lane == 0) mbarrierArrive(kEmpty(k.stage()));
+            arriveForWarp(kEmpty(k.stage()));
             k.advance();
-            if (masked.value) maskColumns(s, upperLimit - j * BlockN, lowerLimit - j * BlockN);
+            if (masked.value) maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
             const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
             wgmmaWait<0>();
             pinRegisters(o);
-            __syncwarp();
-            if (lane == 0) mbarrierArrive(vEmpty(v.stage()));
+            arriveForWarp(vEmpty(v.stage()));
             v.advance();
             if (rescale) scaleRows(o, alpha);
             packRows<Element>(p, s);
           };
-          for (; j >= fullBlocks; --j) step(Constant<true>{});
-          for (; j >= 0; --j) step(Constant<false>{});
-          if (Plan::OwnO && lane == 0) mbarrierArrive(qEmpty(group));
+          walkBlocks<Plan::Options>(params, j, range, whole, step);
+          releaseQ(group);
           mbarrierWait(vFull(v.stage()), v.parity());
           issueOutput(o, p, vDescriptor + ((v.stage() * Plan::VStage) >> 4));
           wgmmaWait<0>();
           pinRegisters(o);
-          __syncwarp();
-          if (lane == 0) mbarrierArrive(vEmpty(v.stage()));
+          arriveForWarp(vEmpty(v.stage()));
           v.advance();
         } else {
           auto step = [&](auto masked) {
@@ -232,10 +237,9 @@ struct Prefill {
             issueScores(s, qDescriptor, kDescriptor + ((k.stage() * Plan::KStage) >> 4));
             wgmmaWait<0>();
             pinRegisters(s);
-            __syncwarp();
-            if (lane == 0) mbarrierArrive(kEmpty(k.stage()));
+            arriveForWarp(kEmpty(k.stage()));
             k.advance();
-            if (masked.value) maskColumns(s, upperLimit - j * BlockN, lowerLimit - j * BlockN);
+            if (masked.value) maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
             const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
             if (rescale) scaleRows(o, alpha);
             packRows<Element>(p, s);
@@ -243,19 +247,17 @@ struct Prefill {
             issueOutput(o, p, vDescriptor + ((v.stage() * Plan::VStage) >> 4));
             wgmmaWait<0>();
             pinRegisters(o);
-            __syncwarp();
-            if (lane == 0) mbarrierArrive(vEmpty(v.stage()));
+            arriveForWarp(vEmpty(v.stage()));
             v.advance();
           };
-          for (; j >= fullBlocks; --j) step(Constant<true>{});
-          for (; j >= 0; --j) step(Constant<false>{});
-          if (Plan::OwnO && lane == 0) mbarrierArrive(qEmpty(group));
+          walkBlocks<Plan::Options>(params, j, range, whole, step);
+          releaseQ(group);
         }
-      } else if (Plan::OwnO && lane == 0) {
-        mbarrierArrive(qEmpty(group));
+      } else {
+        releaseQ(group);
       }
       float inverse[2];
-      finishRows(params, rows, tile, threadRow, queries, inverse);
+      finishRows<Plan::Options>(params, rows, tile, threadRow, queries, inverse);
       scaleRows(o, inverse);
       if constexpr (Plan::OwnO) {
         if (lane == 0) bulkWaitRead();  // this warp's previous tile has left

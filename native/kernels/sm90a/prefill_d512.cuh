@@ -12,7 +12,7 @@
 
 namespace sm90 {
 
-template <class Element, int BlockN>
+template <class Element, int BlockN, bool Options>
 struct PrefillD512 {
   static_assert(BlockN == 64, "P is staged as one 64-wide chunk, and more keys do not fit beside Q");
   static constexpr int BlockM = 64, Threads = 384;
@@ -90,8 +90,8 @@ struct PrefillD512 {
     Tile tile;
     while (queue.receive(tile)) {
       const KvSource source(params, tile);
-      const int last = keyBlocks<BlockM, BlockN>(params, tile, queryCount(params, tile), source.keys) - 1;
-      streamBlocks<BlockN, RowPieces, ColumnPieces, ChunkCount>(map, source, last, boxRows, firstChunk, ring, full, empty,
+      const BlockRange range = keyBlocks<BlockM, BlockN, Options>(params, tile, queryCount(params, tile), source.keys);
+      streamBlocks<BlockN, RowPieces, ColumnPieces, ChunkCount>(map, source, range, boxRows, firstChunk, ring, full, empty,
                                                                 position);
     }
   }
@@ -181,11 +181,10 @@ struct PrefillD512 {
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
       const int keys = keyCount(params, tile);
-      const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
+      const BlockRange range = keyBlocks<BlockM, BlockN, Options>(params, tile, queries, keys);
       const int firstRow = tile.qBlock * BlockM;
       const int threadRow = firstRow + warp * 16 + lane / 4;
-      const int visibleFirst = params.causal ? min(keys, firstRow + 1 + keys - queries) : keys;
-      const int fullBlocks = visibleFirst <= 0 ? 0 : visibleFirst / BlockN;
+      const BlockRange whole = wholeBlocks<BlockN, Options>(params, firstRow, queries, keys);
       const int column = 2 * (lane % 4);
       const int upperLimit = (params.causal ? min(keys, threadRow + 1 + keys - queries) : keys) - column;
       const int lowerLimit = (params.causal ? min(keys, threadRow + 9 + keys - queries) : keys) - column;
@@ -196,16 +195,16 @@ struct PrefillD512 {
       u32 p[BlockN / 4];
       mbarrierWait(qFull(), qPhase);
       qPhase ^= 1;
-      if (blocks > 0) {
+      if (!range.empty()) {
         float s[BlockN / 2];
         float alpha[2];
-        int j = blocks - 1;
-        if (blocks * BlockN > keys) zeroTail(0, vPhase, keys - j * BlockN);
+        int j = range.last;
+        if ((j + 1) * BlockN > keys) zeroTail(0, vPhase, keys - j * BlockN);
         issueScores(s, qDescriptor, kDescriptor, kPhase);
         wgmmaWait<0>();
         pinRegisters(s);
         release(kEmpty() + 8 * (KPieces - 1));
-        maskColumns(s, upperLimit - j * BlockN, lowerLimit - j * BlockN);
+        maskBlock<Options>(s, params, j * BlockN, upperLimit, lowerLimit);
         softmaxStep(s, rows, params.scaleLog2, alpha);
         packRows<Element>(p, s);
         publish(p, true, false, alpha);
@@ -217,8 +216,9 @@ struct PrefillD512 {
           wgmmaWait<1>();
           pinRegisters(s);
           release(kEmpty() + 8 * (KPieces - 1));
-          if (masked.value) maskColumns(s, upperLimit - j * BlockN, lowerLimit - j * BlockN);
+          if (masked.value) maskBlock<Options>(s, params, j * BlockN, upperLimit, lowerLimit);
           const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
+          if (j > range.first && !knownNegative(rows)) mbarrierWait(kFull(), kPhase);  // the next block's first keys
           wgmmaWait<0>();
           pinRegisters(o);
           __syncwarp();
@@ -227,8 +227,7 @@ struct PrefillD512 {
           packRows<Element>(p, s);
           publish(p, true, rescale, alpha);
         };
-        for (; j >= fullBlocks; --j) step(Constant<true>{});
-        for (; j >= 0; --j) step(Constant<false>{});
+        walkBlocks<Options>(params, j, range, whole, step);
         issueLeft(o, p, vDescriptor, vPhase);
         vPhase ^= 1;
         wgmmaWait<0>();
@@ -237,7 +236,7 @@ struct PrefillD512 {
         if (lane < VPieces) mbarrierArrive(vEmpty(0) + 8 * lane);
       }
       float inverse[2];
-      finishRows(params, rows, tile, threadRow, queries, inverse);
+      finishRows<Options>(params, rows, tile, threadRow, queries, inverse);
       scaleRows(o, inverse);
       publish(p, false, true, inverse);
       namedBarrierSync(8, 128);  // all four warps are done with the Q rows that O now overwrites
@@ -273,11 +272,11 @@ struct PrefillD512 {
     while (queue.receive(tile)) {
       const int queries = queryCount(params, tile);
       const int keys = keyCount(params, tile);
-      const int blocks = keyBlocks<BlockM, BlockN>(params, tile, queries, keys);
+      const BlockRange range = keyBlocks<BlockM, BlockN, Options>(params, tile, queries, keys);
 #pragma unroll
       for (int i = 0; i < 128; ++i) o[i] = 0.f;
-      if (blocks > 0 && blocks * BlockN > keys) zeroTail(1, vPhase, keys - (blocks - 1) * BlockN);
-      for (int j = blocks - 1; j >= 0; --j) {
+      if (!range.empty() && (range.last + 1) * BlockN > keys) zeroTail(1, vPhase, keys - range.last * BlockN);
+      for (int j = range.last; j >= range.first; --j) {
         receiveFactors();
         const u64 p = pDescriptor + ((slot.stage() * PSlot) >> 4);
 #pragma unroll
@@ -346,7 +345,7 @@ struct PrefillD512 {
   }
 };
 
-/** Declares the kernel `name` for an element type and the keys per step. */
+/** Declares the kernel `name` for an element type, the keys per step, and whether it knows windows, soft caps and sinks. */
 #define SM90_PREFILL_D512_KERNEL(name, ...)                                                                             \
   extern "C" __global__ void __launch_bounds__(384, 1)                                                                  \
       name(const __grid_constant__ sm90::TensorMap q, const __grid_constant__ sm90::TensorMap k,                        \

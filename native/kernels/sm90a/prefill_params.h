@@ -16,13 +16,17 @@ struct PrefillParams {
   long long outHeadStride;
   long long lseTokenStride;
   long long lseHeadStride;
+  const float* sinks;   // [qHeads] natural-log logits that join each row's sum; null = none
   float scaleLog2;      // softmax scale x log2(e)
+  float softcapPre;     // a soft cap turns the score s = q·k into softcapPost * tanh(softcapPre * s); softcapPre 0 = none
+  float softcapPost;
   int headDimV;         // columns of O that exist; the tile may be wider
   int batch;
   int qHeads;
   int kvHeads;
   int qLenMax;
   int causal;           // 1 = bottom-right causal
+  int window;           // keys a query may see including itself (causal only); 0 = all
   int pageTableStride;
   int pageShift;        // log2(page size)
   int pageCount;        // pages in the pool: the page index that reads as zeros

@@ -87,6 +87,10 @@ __device__ __forceinline__ void bulkCommit() { asm volatile("cp.async.bulk.commi
 __device__ __forceinline__ void bulkWaitRead() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
 /** Waits until the thread's bulk stores are complete, writes included. (9.7.9.25.3) */
 __device__ __forceinline__ void bulkWait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+/** Asks for `bytes` (a multiple of 16) of global memory to be brought into the L2 cache. (9.7.9.25.5 cp.async.bulk.prefetch) */
+__device__ __forceinline__ void prefetchL2(const void* pointer, u32 bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(pointer), "r"(bytes) : "memory");
+}
 /** Orders ordinary writes to shared memory before later reads by wgmma or TMA. (9.7.13.4 fence.proxy.async) */
 __device__ __forceinline__ void fenceProxyAsync() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
@@ -143,6 +147,18 @@ __device__ __forceinline__ void namedBarrierSync(u32 id, u32 threads) {
 /** Named barrier: arrives without waiting. (9.7.13.1 barrier) */
 __device__ __forceinline__ void namedBarrierArrive(u32 id, u32 threads) {
   asm volatile("barrier.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+/** Adds one and returns what was there; earlier writes of whoever this thread has synchronised with come first. (9.7.13.8 atom) */
+__device__ __forceinline__ u32 atomicArrive(u32* counter) {
+  u32 before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+}
+/** Reads a word another block arrives at. (9.7.9.8 ld.acquire) */
+__device__ __forceinline__ u32 loadAcquire(const u32* word) {
+  u32 value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
+  return value;
 }
 /** 2^x, flushing subnormals. (9.7.3.22 ex2) */
 __device__ __forceinline__ float exp2Approx(float x) {

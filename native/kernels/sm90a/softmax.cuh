@@ -3,6 +3,7 @@
  * and, of every 8 columns, the two at 2 * (lane % 4): values 4i, 4i+1 belong to the upper row, 4i+2, 4i+3 to the lower.
  */
 #pragma once
+#include "prefill_params.h"
 #include "ptx.cuh"
 
 namespace sm90 {
@@ -32,6 +33,39 @@ __device__ __forceinline__ void maskColumns(float (&s)[Count], int upperLimit, i
       if (8 * i + e >= lowerLimit) s[4 * i + 2 + e] = minusInfinity();
     }
   }
+}
+
+/** Hides columns before each row's first key (relative to this thread's first column). */
+template <int Count>
+__device__ __forceinline__ void maskColumnsBelow(float (&s)[Count], int upperFirst, int lowerFirst) {
+#pragma unroll
+  for (int i = 0; i < Count / 4; ++i) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      if (8 * i + e < upperFirst) s[4 * i + e] = minusInfinity();
+      if (8 * i + e < lowerFirst) s[4 * i + 2 + e] = minusInfinity();
+    }
+  }
+}
+
+/** Soft cap: s becomes post * tanh(pre * s). tanh x = 1 - 2 / (1 + e^2x), which is exact at both ends. */
+template <int Count>
+__device__ __forceinline__ void capScores(float (&s)[Count], float pre, float post) {
+  const float twicePreLog2 = 2.885390082f * pre;
+#pragma unroll
+  for (int i = 0; i < Count; ++i) s[i] = post * (1.f - __fdividef(2.f, 1.f + exp2Approx(twicePreLog2 * s[i])));
+}
+
+/**
+ * What keeps a block from being taken as it is, applied in this order: the soft cap, the keys past each row's limit (limits
+ * relative to this thread's first column of block 0), and those before its window.
+ */
+template <bool Options, int Count>
+__device__ __forceinline__ void maskBlock(float (&s)[Count], const PrefillParams& params, int firstKey, int upperLimit,
+                                          int lowerLimit) {
+  if (Options && params.softcapPre != 0.f) capScores(s, params.softcapPre, params.softcapPost);
+  maskColumns(s, upperLimit - firstKey, lowerLimit - firstKey);
+  if (Options && params.window > 0) maskColumnsBelow(s, upperLimit - params.window - firstKey, lowerLimit - params.window - firstKey);
 }
 
 /**
@@ -83,6 +117,13 @@ __device__ __forceinline__ bool softmaxStep(float (&s)[Count], RowState& rows, f
   return rescale;
 #endif
 }
+
+/**
+ * Never true, as sums of exponentials are not negative, but ptxas does not know. A branch on it keeps the exponentials before
+ * whatever follows; otherwise ptxas moves them behind the wait for P·V, as they have no side effect, and the warpgroup has
+ * nothing left to do during its own multiplies.
+ */
+__device__ __forceinline__ bool knownNegative(const RowState& rows) { return rows.sum[0] + rows.sum[1] < 0.f; }
 
 /** Multiplies the two rows of an accumulator. */
 template <int Count>

@@ -62,12 +62,47 @@ __device__ __forceinline__ Tile tileOf(const PrefillParams& params, int index) {
   return {block, headIndex % params.qHeads, headIndex / params.qHeads};
 }
 
-/** Number of key blocks that the tile's rows can see. */
-template <int BlockM, int BlockN>
-__device__ __forceinline__ int keyBlocks(const PrefillParams& params, const Tile& tile, int queries, int keys) {
-  int visible = keys;
+/** Key blocks `first` … `last`; none when last < first. */
+struct BlockRange {
+  int first, last;
+  __device__ __forceinline__ bool empty() const { return last < first; }
+};
+
+/**
+ * The key blocks that the tile's rows can see. `Options` here and below: whether the kernel knows windows, soft caps and
+ * sinks. The plain kernels do not: what a window adds to their loop would cost registers that the largest plans lack.
+ */
+template <int BlockM, int BlockN, bool Options>
+__device__ __forceinline__ BlockRange keyBlocks(const PrefillParams& params, const Tile& tile, int queries, int keys) {
+  int visible = keys, hidden = 0;
   if (params.causal) visible = min(keys, min((tile.qBlock + 1) * BlockM, queries) + keys - queries);
-  return visible <= 0 ? 0 : (visible + BlockN - 1) / BlockN;
+  if (Options && params.window > 0) hidden = max(0, tile.qBlock * BlockM + 1 + keys - queries - params.window);
+  return {hidden / BlockN, visible <= 0 ? -1 : (visible - 1) / BlockN};
+}
+
+/** The key blocks that 64 rows from `firstRow` on see whole. */
+template <int BlockN, bool Options>
+__device__ __forceinline__ BlockRange wholeBlocks(const PrefillParams& params, int firstRow, int queries, int keys) {
+  const int firstSees = params.causal ? min(keys, firstRow + 1 + keys - queries) : keys;
+  const int lastHides = Options && params.window > 0 ? max(0, firstRow + 64 + keys - queries - params.window) : 0;
+  return {(lastHides + BlockN - 1) / BlockN, firstSees < BlockN ? -1 : firstSees / BlockN - 1};
+}
+
+/**
+ * Walks key blocks `j` … range.first downwards with `step(Constant<masked>)`: masked ones above `whole` and, with a window, below
+ * it. A soft cap is part of the masked step, so with one all blocks are masked. `step` stands in the code once per kind.
+ */
+template <bool Options, class Step>
+__device__ __forceinline__ void walkBlocks(const PrefillParams& params, int& j, BlockRange range, BlockRange whole, Step step) {
+  int above = Options && params.softcapPre != 0.f ? range.first - 1 : max(whole.last, range.first - 1);
+  const int lowest = max(whole.first, range.first);
+  for (;;) {
+    for (; j > above; --j) step(Constant<true>{});
+    if (Options && j < range.first) return;
+    for (; j >= lowest; --j) step(Constant<false>{});
+    if (!Options) return;
+    above = range.first - 1;
+  }
 }
 
 /** Ring of announced tiles in shared memory: `Slots` times 16 bytes and a full and an empty barrier each (all readers arrive). */

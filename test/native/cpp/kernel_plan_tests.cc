@@ -11,6 +11,7 @@
 #include "decode_plan.h"
 #include "kernel_choice_text.h"
 #include "kernel_registry.h"
+#include "mla_plan.h"
 
 using attn::AttentionCase;
 using attn::DecodePlan;
@@ -110,6 +111,77 @@ void TestPlans() {
   CHECK(whole.max_splits == 1 && whole.blocks() == 256, std::to_string(whole.blocks()) + " blocks");
 }
 
+/// Every row tile is an item, its segments are parts in key order that cover its visible keys, cuts are at multiples of 64
+/// keys, and there are never more blocks than slots: blocks wait for one another.
+void CheckMlaPlan(const AttentionCase& spec, int slots, const std::string& name) {
+  const attn::MlaPlan plan = attn::PlanMla(spec, slots);
+  CHECK(plan.starts.front() == 0, name);
+  CHECK(plan.starts.back() == static_cast<int>(plan.segments.size()), name);
+  CHECK(plan.blocks() <= slots, name);
+  for (size_t i = 1; i < plan.starts.size(); ++i) CHECK(plan.starts[i] > plan.starts[i - 1], name);
+  std::vector<sm90::MlaSegment> segments = plan.segments;
+  std::sort(segments.begin(), segments.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.item, a.part) < std::tie(b.item, b.part); });
+  std::set<int> parts;
+  std::set<std::pair<int, int>> tiles;
+  for (size_t i = 0; i < segments.size();) {
+    const sm90::MlaSegment first = segments[i];
+    CHECK(tiles.insert({first.sequence, first.firstRow}).second, name);
+    const int64_t q_len = spec.q_lens.At(first.sequence);
+    const int64_t kv_len = spec.kv_lens.At(first.sequence);
+    CHECK(first.rows == std::min<int64_t>(64, q_len * spec.q_heads - first.firstRow), name);
+    const int64_t end = attn::VisibleKeys(spec, q_len, kv_len, (first.firstRow + first.rows - 1) / spec.q_heads).end;
+    int expected = 0, count = 0;
+    for (; i < segments.size() && segments[i].item == first.item; ++i, ++count) {
+      const sm90::MlaSegment& segment = segments[i];
+      CHECK(segment.keyBegin % 64 == 0, name);
+      CHECK(segment.keyBegin == expected || segment.keyBegin == segment.keyEnd, name);
+      CHECK(segment.keyEnd >= segment.keyBegin, name);
+      CHECK(segment.part < 0 || segment.part == segment.firstPart + count, name);
+      if (segment.part >= 0) CHECK(parts.insert(segment.part).second, name);
+      expected = std::max(expected, segment.keyEnd == segment.keyBegin ? expected : segment.keyEnd);
+    }
+    CHECK(expected == std::max<int64_t>(0, end), name);
+    CHECK(first.partCount == count, name);
+    CHECK((count == 1) == (first.part < 0), name);
+    CHECK(count <= plan.max_splits, name);
+  }
+  size_t items = 0;
+  for (int64_t b = 0; b < spec.batch; ++b) items += static_cast<size_t>((spec.q_lens.At(b) * spec.q_heads + 63) / 64);
+  CHECK(tiles.size() == items, name);
+  CHECK(plan.items == static_cast<int>(items), name);
+  CHECK(plan.parts == static_cast<int>(parts.size()), name);
+}
+
+AttentionCase MlaCase(std::vector<int64_t> q_lens, std::vector<int64_t> kv_lens, int64_t q_heads) {
+  AttentionCase spec = DecodeCase(std::move(q_lens), std::move(kv_lens), q_heads, 1);
+  spec.op = attn::Op::kMlaDecode;
+  spec.head_dim = 576, spec.head_dim_v = 512;
+  return spec;
+}
+
+void TestMlaPlans() {
+  const auto uniform = [](int64_t batch, int64_t keys, int64_t heads) {
+    const size_t n = static_cast<size_t>(batch);
+    return MlaCase(std::vector<int64_t>(n, 1), std::vector<int64_t>(n, keys), heads);
+  };
+  for (int slots : {1, 2, 7, 132}) {
+    const std::string name = std::to_string(slots) + " slots";
+    CheckMlaPlan(uniform(1, 131072, 128), slots, "one long sequence, " + name);
+    CheckMlaPlan(uniform(100, 4096, 128), slots, "100 sequences, " + name);
+    CheckMlaPlan(uniform(300, 17, 64), slots, "300 short sequences, " + name);
+    CheckMlaPlan(MlaCase({1, 1, 1, 1, 1}, {0, 1, 63, 64, 65}, 16), slots, "short sequences, " + name);
+    CheckMlaPlan(MlaCase({3, 3, 3, 3}, {1000, 63, 1, 20000}, 96), slots, "more queries than keys, " + name);
+    CheckMlaPlan(MlaCase({1, 5, 0, 9, 64}, {5000, 700, 40, 0, 3000}, 128), slots, "ragged, " + name);
+  }
+  /* the two row tiles of a sequence go through its keys in neighbouring blocks */
+  const attn::MlaPlan pairs = attn::PlanMla(uniform(1, 131072, 128), 132);
+  CHECK(pairs.blocks() == 132 && pairs.max_splits == 66, std::to_string(pairs.max_splits) + " splits");
+  CHECK(pairs.segments[0].keyEnd == pairs.segments[1].keyEnd && pairs.segments[1].firstRow == 64, "neighbours");
+  /* items that nearly fill the GPU are not cut */
+  CHECK(attn::PlanMla(uniform(128, 4096, 16), 132).max_splits == 1, "128 sequences of 16 heads");
+}
+
 GpuLimits Gpu(int major, int minor, int shared_bytes) {
   GpuLimits gpu;
   gpu.major = major;
@@ -155,6 +227,13 @@ void TestChoice() {
   spec = DecodeCase({1}, {100}, 4, 1);
   spec.op = attn::Op::kMlaDecode;
   CHECK(code(spec, Gpu(8, 0, 166912)) == "noKernelMlaDecode", "MLA on 8.0");
+  spec.head_dim = 576, spec.head_dim_v = 512;
+  CHECK(code(spec, Gpu(12, 0, 101376)) == "noKernelMlaDecode", "MLA on 12.0");
+  GpuLimits hopper = Gpu(9, 0, 232448);
+  hopper.tensor_maps = true;
+  CHECK(code(spec, hopper) == "supported", "MLA on 9.0");
+  spec.sinks = true;
+  CHECK(code(spec, hopper) == "noKernelMlaDecode", "MLA with sinks on 9.0");
   spec = DecodeCase({1}, {100}, 4, 2);
   spec.head_dim_v = 64;
   CHECK(code(spec, Gpu(8, 0, 166912)) == "supported", "headDimV below headDim");
@@ -183,6 +262,7 @@ void TestModuleList() {
 
 int main() {
   TestPlans();
+  TestMlaPlans();
   TestChoice();
   TestWhy();
   TestModuleList();

@@ -137,6 +137,21 @@ void TestWork() {
   CHECK(attn::KvBytes(spec) == 110.0 * 2 * 64);
   spec.op = attn::Op::kMlaDecode;
   CHECK(attn::KvBytes(spec) == 110.0 * 2 * 32);
+
+  AttentionCase mla;
+  mla.op = attn::Op::kMlaDecode;
+  mla.head_dim = 576, mla.head_dim_v = 512, mla.kv_heads = 1, mla.batch = 2;
+  const auto counts_bytes = [&](int64_t heads, std::vector<int64_t> q_lens) {
+    mla.q_heads = heads;
+    mla.q_lens = {std::move(q_lens), false};
+    return attn::CountsBytes(mla);
+  };
+  CHECK(counts_bytes(16, {1, 1}) && counts_bytes(64, {1, 1}));
+  CHECK(!counts_bytes(128, {1, 1}) && !counts_bytes(64, {1, 2}));
+  mla.op = attn::Op::kPrefill;
+  CHECK(!attn::CountsBytes(mla));
+  mla.op = attn::Op::kDecode;
+  CHECK(attn::CountsBytes(mla));
 }
 
 void TestFp8() {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CaseResult, ResultRow } from '../../../../extension/core/attentionCase';
+import type { AttentionCase, CaseResult, ResultRow } from '../../../../extension/core/attentionCase';
 import { compareRows, summarizeEngines } from '../../../../extension/core/measure/benchStats';
 import { emptyResult } from '../../../../extension/core/measure/emptyResult';
 import {
@@ -126,19 +126,19 @@ test('the share of a ceiling is of the ceiling that counts, and never overwrites
     tensorCoreInstruction: null,
     smClockMHz: null,
   };
-  const { result } = row('e', 1, { tflops: 400, tbps: 1 });
+  const { result, case: asked } = row('e', 1, { tflops: 400, tbps: 1 });
+  const prefill: AttentionCase = { ...asked, op: 'prefill' };
   assert.deepEqual(
-    [withCeilingShare('prefill', result, ceilings), withCeilingShare('decode', result, ceilings)].map((each) => [
-      each.percentOfCeiling,
-      each.ceiling,
-    ]),
+    [prefill, { ...asked, op: 'decode' as const }]
+      .map((each) => withCeilingShare(each, result, ceilings))
+      .map((each) => [each.percentOfCeiling, each.ceiling]),
     [
       [50, 'tensorCore'],
       [25, 'readStream'],
     ],
   );
-  assert.equal(withCeilingShare('prefill', { ...result, percentOfCeiling: 7 }, ceilings).percentOfCeiling, 7);
-  assert.equal(withCeilingShare('prefill', result, null).percentOfCeiling, null);
+  assert.equal(withCeilingShare(prefill, { ...result, percentOfCeiling: 7 }, ceilings).percentOfCeiling, 7);
+  assert.equal(withCeilingShare(prefill, result, null).percentOfCeiling, null);
 });
 
 test('two engines beside each other: slower only when the bands do not touch', () => {

@@ -1,0 +1,77 @@
+#include "hopper_mla.h"
+
+namespace attn {
+namespace {
+
+constexpr int kTileRows = 64;
+
+size_t AlignUp(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+}  // namespace
+
+HopperMla::Layout HopperMla::LayOut() const {
+  const size_t part_rows = static_cast<size_t>(plan_.parts) * kTileRows;
+  return {AlignUp(plan_.segments.size() * sizeof(sm90::MlaSegment)), AlignUp(plan_.starts.size() * 4),
+          AlignUp(static_cast<size_t>(plan_.items) * 4), AlignUp(part_rows * 8),
+          part_rows * static_cast<size_t>(row_.head_dim_v_tile) * 4};
+}
+
+size_t HopperMla::bytes() const {
+  const Layout layout = LayOut();
+  return layout.segments + layout.starts + layout.arrivals + layout.stats + layout.partials;
+}
+
+Status HopperMla::Upload(const AttentionParams& from, const HopperShape& shape) {
+  const Layout layout = LayOut();
+  Status status;
+  memory_ = device_.Allocate(bytes(), &status);
+  if (!status.ok()) return status;
+  const CUdeviceptr starts = memory_.address() + layout.segments;
+  const CUdeviceptr arrivals = starts + layout.starts;
+  const CUdeviceptr stats = arrivals + layout.arrivals;
+  status = device_.Upload(memory_.address(), plan_.segments.data(), plan_.segments.size() * sizeof(sm90::MlaSegment));
+  if (status.ok()) status = device_.Upload(starts, plan_.starts.data(), plan_.starts.size() * 4);
+  if (status.ok()) status = device_.Fill8(arrivals, 0, layout.arrivals);
+
+  sm90::MlaParams& p = params_;
+  p.segments = reinterpret_cast<const sm90::MlaSegment*>(memory_.address());
+  p.segmentStart = reinterpret_cast<const int*>(starts);
+  p.pageTable = reinterpret_cast<const int*>(from.pageTable);
+  p.out = reinterpret_cast<void*>(from.o);
+  p.lse = reinterpret_cast<float*>(from.lse);
+  p.partialO = reinterpret_cast<float*>(stats + layout.stats);
+  p.partialStats = reinterpret_cast<float*>(stats);
+  p.arrivals = reinterpret_cast<unsigned*>(arrivals);
+  p.kvPageBytes = from.k.blockStride * 2;
+  p.scaleLog2 = from.scaleLog2;
+  p.heads = from.qHeads;
+  p.causal = from.causal;
+  p.pageTableStride = from.pageTableStride;
+  p.pageShift = from.pageShift;
+  p.pageCount = static_cast<int>(shape.blocks);
+  p.boxRows = BoxRows(row_.k_stage_rows, from);
+  return status;
+}
+
+Status HopperMla::AddSet(const AttentionParams& params, const HopperShape& shape) {
+  Set set;
+  set.kv_base = reinterpret_cast<const char*>(params.k.base);
+  const int64_t rows = shape.q_tokens * params.qHeads;
+  Status status = EncodeTensorMap(device_, &set.q, params.q, 3, {params.headDim, rows, 1, 1},
+                                  {1, params.qHeadStride, params.headDim, 0}, kTileRows, L2Promotion::k256B);
+  if (status.ok()) {
+    status = EncodeKvMap(device_, &set.kv, params.k, params.headDim, params, shape, params_.boxRows, L2Promotion::k256B);
+  }
+  if (status.ok()) sets_.push_back(set);
+  return status;
+}
+
+Status HopperMla::Launch(size_t set) {
+  if (plan_.blocks() == 0) return Status::Ok();  // no query at all
+  params_.kv = sets_[set].kv_base;
+  void* arguments[] = {&sets_[set].q, &sets_[set].kv, &params_};
+  return device_.Launch(function_, static_cast<unsigned>(plan_.blocks()), 1, 1, static_cast<unsigned>(row_.threads),
+                        static_cast<unsigned>(row_.shared_bytes), arguments);
+}
+
+}  // namespace attn

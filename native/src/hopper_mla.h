@@ -1,0 +1,51 @@
+// Launches of the Hopper MLA decode kernel: its plan, the memory the plan needs, and the tensor maps.
+#pragma once
+
+#include <vector>
+
+#include "../kernels/common/params.h"
+#include "../kernels/sm90a/mla_params.h"
+#include "gpu_device.h"
+#include "kernel_registry.h"
+#include "mla_plan.h"
+#include "session.h"
+#include "tensor_map.h"
+
+namespace attn {
+
+class HopperMla {
+ public:
+  /// Plans the case for this GPU.
+  HopperMla(GpuDevice& device, const KernelRow& row, CUfunction function, const AttentionCase& spec)
+      : device_(device), row_(row), function_(function), plan_(PlanMla(spec, device.sm_count())) {}
+
+  /// Device memory that Upload allocates.
+  size_t bytes() const;
+  int num_splits() const { return plan_.max_splits; }
+
+  /// Brings the plan to the GPU; called once, before the first set. `params` is the case with its addresses.
+  Status Upload(const AttentionParams& params, const HopperShape& shape);
+  /// Encodes the tensor maps of the next buffer set, whose addresses are in `params`.
+  Status AddSet(const AttentionParams& params, const HopperShape& shape);
+  Status Launch(size_t set);
+
+ private:
+  struct Set {
+    CUtensorMap q, kv;
+    const char* kv_base;
+  };
+  struct Layout {
+    size_t segments, starts, arrivals, stats, partials; /* bytes of each piece of `memory_`, in this order */
+  };
+  Layout LayOut() const;
+
+  GpuDevice& device_;
+  const KernelRow& row_;
+  CUfunction function_;
+  MlaPlan plan_;
+  GpuBuffer memory_;
+  sm90::MlaParams params_{};
+  std::vector<Set> sets_;
+};
+
+}  // namespace attn
