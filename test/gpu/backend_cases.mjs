@@ -113,7 +113,8 @@ const decodes = DECODE.flatMap((dim) => [
 const mlas = [...mla(128, 128, 4096, [64, 16]), ...mla(16, 128, 4096, [64, 16]), ...mla(16, 128, 16_384, [64])];
 
 const LISTS = {
-  contenders: [...longPrefill, ...shortPrefill, ...pagedPrefill, ...decodes, ...mlas],
+  // a run that is cut short has the shapes that most is asked about
+  contenders: [...longPrefill, ...decodes, ...mlas, ...pagedPrefill, ...shortPrefill],
   wide: [
     ...prefill(512, 8, 8, 16_384),
     ...prefill(512, 32, 4, 8192),

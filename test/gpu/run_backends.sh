@@ -5,8 +5,8 @@
 #
 # ARCHIVES (default native/build/backends) holds NAME/site.tar.xz; everything is unpacked into WORK (default
 # native/build/backends-run), where it stays between calls: the command line, and a virtual environment for each set of libraries
-# on top of the machine's torch (TORCH_PYTHON, default: the python3 that has torch). CASES, ROUNDS, TARGET_MS and WARMUP_MS
-# replace a run's own, for a quick look.
+# on top of the machine's torch (TORCH_PYTHON, default: the python3 that has torch). CASES, ROUNDS, TARGET_MS, WARMUP_MS and
+# SECONDS_AT_MOST replace a run's own, for a quick look.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 archives=${ARCHIVES:-$top/native/build/backends}
@@ -46,27 +46,27 @@ fi
 run=${1:?usage: run_backends.sh unpack NAME... | RUN OUTPUT_FOLDER}
 out=${2:?usage: run_backends.sh RUN OUTPUT_FOLDER}
 mkdir -p "$out"
-measure() { # LIST ENGINES ROUNDS PYTHON-OPTION...
-  local status=0 list=${CASES:-$1} engines=$2 rounds=${ROUNDS:-$3}
-  shift 3
+measure() { # SECONDS LIST ENGINES ROUNDS PYTHON-OPTION...: after so many seconds it is cancelled, and reports what it has
+  local status=0 seconds=${SECONDS_AT_MOST:-$1} list=${CASES:-$2} engines=$3 rounds=${ROUNDS:-$4}
+  shift 4
   [[ -e $list ]] || list=$work/tools/cases/$list.json
-  timeout 595 "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$engines" "$@" \
-    --rounds "$rounds" --target-ms "${TARGET_MS:-40}" --warmup-ms "${WARMUP_MS:-60}" --check-rows 96 \
+  timeout -k 20 "$seconds" "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$engines" "$@" \
+    --rounds "$rounds" --target-ms "${TARGET_MS:-30}" --warmup-ms "${WARMUP_MS:-40}" --check-rows 96 \
     --json "$out/h200-libraries-$run.json" >"$out/$run.txt" 2>"$out/$run.err" || status=$?
   echo "== $run: exit $status, $SECONDS s"
 }
 python() { echo "$work/env-$1/bin/python"; } # ENVIRONMENT
 case $run in
   contenders)
-    measure contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
+    measure 380 contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
       --python "fa4.system,fa4.vllm=$(python cute)" --python "ffpa=$(python ffpa)"
     ;;
   flashinfer)
     export FLASHINFER_CUDA_ARCH_LIST=9.0a
-    measure flashinfer flashinfer 7 --python "$(python flashinfer)"
+    measure 90 flashinfer flashinfer 7 --python "$(python flashinfer)"
     ;;
   others)
-    measure others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"
+    measure 90 others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"
     ;;
   *) echo "There is no run $run." >&2; exit 2 ;;
 esac
