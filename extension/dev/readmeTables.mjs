@@ -4,7 +4,7 @@
  * To measure anew, on an H200 with nothing else on it:
  *   attn-diag run --preset prefill-head-sizes,prefill-full,decode-head-sizes,paged-decode,paged-prefill \
  *     --json test/fixtures/reports/h200-run.json
- *   ATTN_DIAG_TARGET=sm_90 attn-diag run --preset prefill-full,paged-prefill,paged-decode --head-dim 128,512 \
+ *   ATTN_DIAG_TARGET=ptx attn-diag run --preset prefill-full,paged-prefill,paged-decode --head-dim 128,512 \
  *     --page contiguous,16 --json test/fixtures/reports/h200-portable.json
  *   attn-diag selftest --json test/fixtures/reports/h200-selftest.json
  *

@@ -168,6 +168,14 @@ function hopperUnits() {
     const macro = `SM90_${source.toUpperCase()}_KERNEL`;
     add(group, source, name, `${macro}(${name}, sm90::${element(dtype)}, ${plan.join(', ')})`);
   }
+  for (const [name, dtype, kv, dim, keys, groupCount, split, stages, threads, shared, group] of hopperRows(
+    'decode_table.def',
+    'SM90_DECODE',
+    11,
+  )) {
+    const setup = `attn::${element(dtype)}, ${kv === 'fp8'}, ${dim}, ${keys}, ${groupCount}, ${split}, ${stages}`;
+    add(group, 'decode', name, `SM90_DECODE_KERNEL(${name}, ${threads}, ${shared}, ${setup})`);
+  }
   for (const [name, dtype, , , , shared, group, ...plan] of hopperRows('mla_table.def', 'SM90_MLA', 8))
     add(group, 'mla', name, `SM90_MLA_KERNEL(${name}, ${shared}, sm90::${element(dtype)}, ${plan.join(', ')})`);
   return [...groups].map(([group, unit]) => ({ group, target: 'sm_90a', frontEnd: HOPPER, ...unit }));

@@ -56,6 +56,15 @@ int Log2(int64_t power) {
   return bits;
 }
 
+/// Segments as the portable decode kernels take them: one KV head each.
+DecodeShape PortableDecodeShape(const KernelRow& row, int slots) {
+  DecodeShape shape;
+  shape.step_keys = row.slabs * shape.key_alignment;
+  shape.min_part_keys = 4 * shape.step_keys;
+  shape.slots = slots;
+  return shape;
+}
+
 CaseResult FromStatus(const Status& status) {
   const bool memory = status.number == kCudaErrorOutOfMemory;
   return CaseResult::Because(memory ? CaseStatus::kOutOfMemory : CaseStatus::kFailed, status.code, status.text);
@@ -110,7 +119,7 @@ void GpuCase::LayOut() {
   p.v = latent ? p.k : lay_out(spec_.head_dim_v);
   k_bytes_ = AlignUp(static_cast<size_t>(blocks * p.k.blockStride * element_bytes));
   v_bytes_ = latent ? 0 : AlignUp(static_cast<size_t>(blocks * p.v.blockStride * element_bytes));
-  shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks)};
+  shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks), static_cast<int>(KvElementBytes(spec_))};
 
   p.qHeadStride = dim;
   p.qTokenStride = spec_.q_heads * dim;
@@ -139,6 +148,10 @@ size_t GpuCase::TableBytes() const {
          AlignUp(plan_.starts.size() * 4) + AlignUp(static_cast<size_t>(plan_.items) * 4);
 }
 
+size_t GpuCase::PartialRows() const { return static_cast<size_t>(plan_.parts * decode_shape_.heads) * 16; }
+
+size_t GpuCase::PartialBytes() const { return PartialRows() * (static_cast<size_t>(row_.head_dim_tile) + 2) * 4; }
+
 std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
   if (static_cast<double>(PackedStarts(spec_.kv_lens, spec_.batch).back()) > 2e9 ||
       static_cast<double>(PackedStarts(spec_.q_lens, spec_.batch).back()) > 2e9) {
@@ -159,7 +172,9 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
                      device_.driver().cuOccupancyMaxActiveBlocksPerMultiprocessor(
                          &per_sm, function_, row_.threads, static_cast<size_t>(row_.shared_bytes)));
     if (!status.ok()) return FromStatus(status);
-    plan_ = PlanDecode(spec_, row_.slabs, std::max(1, per_sm) * device_.sm_count());
+    const int slots = std::max(1, per_sm) * device_.sm_count();
+    decode_shape_ = row_.tensor_maps() ? HopperDecodeShape(spec_, row_, slots) : PortableDecodeShape(row_, slots);
+    plan_ = PlanDecode(spec_, decode_shape_);
   }
   if (spec_.op == Op::kMlaDecode) mla_.emplace(device_, row_, function_, spec_);
   rows_ = SampleRows(spec_, options.check_rows);
@@ -168,8 +183,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
   reference_blocks_ = static_cast<int>(std::max<size_t>(
       1, std::min<size_t>({static_cast<size_t>(checked), static_cast<size_t>(device_.sm_count()) * 4,
                            kMaxScratchBytes / score_bytes})));
-  const size_t parts_bytes = static_cast<size_t>(plan_.parts) * 16 * (static_cast<size_t>(row_.head_dim_tile) + 2) * 4;
-  const size_t once = o_bytes_ + 2 * kGuardBytes + lse_bytes_ + TableBytes() + parts_bytes +
+  const size_t once = o_bytes_ + 2 * kGuardBytes + lse_bytes_ + TableBytes() + PartialBytes() +
                       (mla_.has_value() ? mla_->bytes() : 0) +
                       static_cast<size_t>(reference_blocks_) * score_bytes +
                       static_cast<size_t>(checked) * (kReferenceSums * 8 + 12);
@@ -205,9 +219,7 @@ Status GpuCase::Allocate() {
   if (status.ok()) o_ = device_.Allocate(o_bytes_ + 2 * kGuardBytes, &status);
   if (status.ok() && lse_bytes_ > 0) lse_ = device_.Allocate(lse_bytes_, &status);
   if (status.ok()) tables_ = device_.Allocate(TableBytes(), &status);
-  if (status.ok() && plan_.parts > 0) {
-    partials_ = device_.Allocate(static_cast<size_t>(plan_.parts) * 16 * (static_cast<size_t>(row_.head_dim_tile) + 2) * 4, &status);
-  }
+  if (status.ok() && plan_.parts > 0) partials_ = device_.Allocate(PartialBytes(), &status);
   const size_t scratch = AlignUp(static_cast<size_t>(longest_kv_ + 1) * 16) * static_cast<size_t>(reference_blocks_);
   const size_t sums = AlignUp(rows_.size() * kReferenceSums * 8);
   if (status.ok()) {
@@ -244,7 +256,7 @@ Status GpuCase::UploadTables() {
   const std::vector<int32_t> zeros(static_cast<size_t>(plan_.items), 0);
   params_.tickets = place(zeros.data(), zeros.size() * 4);
   params_.partialO = partials_.address();
-  params_.partialStats = partials_.address() + static_cast<size_t>(plan_.parts) * 16 * static_cast<size_t>(row_.head_dim_tile) * 4;
+  params_.partialStats = partials_.address() + PartialRows() * static_cast<size_t>(row_.head_dim_tile) * 4;
   return status;
 }
 
@@ -303,12 +315,17 @@ Status GpuCase::EncodeMaps() {
   Status status;
   if (mla_.has_value()) {
     status = mla_->Upload(params_, shape_);
+  } else if (spec_.op == Op::kDecode) {
+    hopper_decode_.emplace(device_, row_, function_);
+    status = hopper_decode_->SetPlan(plan_, decode_shape_, params_, shape_);
   } else {
-    hopper_.emplace(device_, row_, function_);
+    hopper_prefill_.emplace(device_, row_, function_);
   }
   for (int set = 0; set < sets_ && status.ok(); ++set) {
     SelectSet(static_cast<size_t>(set));
-    status = mla_.has_value() ? mla_->AddSet(params_, shape_) : hopper_->AddSet(params_, shape_);
+    status = mla_.has_value()             ? mla_->AddSet(params_, shape_)
+             : hopper_decode_.has_value() ? hopper_decode_->AddSet(params_, shape_)
+                                          : hopper_prefill_->AddSet(params_, shape_);
   }
   return status;
 }
@@ -322,7 +339,8 @@ void GpuCase::SelectSet(size_t set) {
 Status GpuCase::Launch(int64_t set) {
   const size_t index = static_cast<size_t>(set % sets_);
   if (mla_.has_value()) return mla_->Launch(index);
-  if (hopper_.has_value()) return hopper_->Launch(index);
+  if (hopper_decode_.has_value()) return hopper_decode_->Launch(index);
+  if (hopper_prefill_.has_value()) return hopper_prefill_->Launch(index);
   SelectSet(index);
   void* arguments[] = {&params_};
   const unsigned threads = static_cast<unsigned>(row_.threads);

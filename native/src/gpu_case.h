@@ -9,6 +9,7 @@
 #include "../kernels/common/params.h"
 #include "decode_plan.h"
 #include "gpu_device.h"
+#include "hopper_decode.h"
 #include "hopper_mla.h"
 #include "hopper_prefill.h"
 #include "reference_cpu.h"
@@ -51,6 +52,8 @@ class GpuCase {
 
   void LayOut();
   size_t TableBytes() const;
+  size_t PartialRows() const;
+  size_t PartialBytes() const;
   Status Allocate();
   Status UploadTables();
   Status FillTensor(CUfunction fill, unsigned tensor);
@@ -66,8 +69,10 @@ class GpuCase {
 
   AttentionParams params_{};
   HopperShape shape_;
-  std::optional<HopperPrefill> hopper_; /* for rows that take tensor maps: one of the two */
+  std::optional<HopperPrefill> hopper_prefill_; /* for rows that take tensor maps: one of the three */
+  std::optional<HopperDecode> hopper_decode_;
   std::optional<HopperMla> mla_;
+  DecodeShape decode_shape_;
   DecodePlan plan_;
   std::vector<int32_t> q_starts_;
   std::vector<int32_t> kv_starts_;

@@ -62,7 +62,7 @@ class GpuDevice {
   int sm_count() const { return sm_count_; }
   int64_t l2_bytes() const { return l2_bytes_; }
   CUstream stream() const { return stream_; }
-  /// Name of the portable kernels' image on this GPU, as shown to the user: `sm_90`, `compute_80 PTX`.
+  /// Name of the portable kernels' image on this GPU, as shown to the user: `sm_80`, `compute_80 PTX`.
   std::string target_name() const;
 
   /// Makes the context current on this thread. After an error that killed the context, makes a new one first.

@@ -1,7 +1,5 @@
 #include "kernel_choice_text.h"
 
-#include <cstring>
-
 namespace attn {
 namespace {
 
@@ -11,8 +9,6 @@ std::string Dims(int64_t head_dim, int64_t head_dim_v) {
   return text;
 }
 
-bool IsHopper(const KernelRow& row) { return std::strcmp(row.targets, "sm_90a") == 0; }
-
 }  // namespace
 
 std::string WhyThisKernel(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
@@ -20,20 +16,13 @@ std::string WhyThisKernel(const KernelRow& row, const AttentionCase& spec, const
   const std::string asked = Dims(spec.head_dim, spec.head_dim_v);
   std::string text = tile == asked ? "Has a tile of head size " + asked
                                    : "Smallest tile (" + tile + ") that holds head size " + asked;
-  if (IsHopper(row)) {
-    text += "; Hopper's own instructions (TMA)";
-  } else if (gpu.target == "sm_90a") {
-    text += gpu.tensor_maps ? "; portable instructions, as no Hopper kernel serves this case"
-                            : "; portable instructions, as this driver cannot encode tensor maps (12.0 or newer can)";
-  } else {
-    text += "; portable instructions (mma.sync, cp.async)";
-  }
+  text += row.tensor_maps() ? "; Hopper's own instructions (TMA)" : "; portable instructions (mma.sync, cp.async)";
   if (row.min_longest_q > 0) text += "; plan for queries of " + std::to_string(row.min_longest_q) + " tokens and more";
   for (const KernelRow& other : KernelTable()) {
     if (&other == &row) break;
     const bool rival = other.op == row.op && other.dtype == row.dtype && other.fp8_kv == row.fp8_kv &&
                        other.head_dim_tile == row.head_dim_tile && other.head_dim_v_tile == row.head_dim_v_tile;
-    if (rival && !IsHopper(other) && other.shared_bytes > gpu.shared_bytes_per_block) {
+    if (rival && other.shared_bytes > gpu.shared_bytes_per_block) {
       text += "; fits the " + std::to_string(gpu.shared_bytes_per_block / 1024) + " KB of shared memory a block may have here";
       break;
     }

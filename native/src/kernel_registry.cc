@@ -14,6 +14,8 @@ constexpr Op prefill = Op::kPrefill;
 constexpr Op decode = Op::kDecode;
 constexpr DType bf16 = DType::kBf16;
 constexpr DType fp16 = DType::kFp16;
+constexpr bool kv16 = false; /* KernelRow::fp8_kv */
+constexpr bool fp8 = true;
 }  // namespace table
 
 /// CRC-32 of IEEE 802.3, as node:zlib computes it.
@@ -46,8 +48,8 @@ bool HasImage(const char* images, const std::string& target) {
 /// Whether a row runs on a GPU and serves the case's options and lengths.
 bool Serves(const KernelRow& row, const AttentionCase& spec, const GpuLimits& gpu) {
   if (!HasImage(row.targets, gpu.target)) return false;
-  if (!row.tensor_maps()) return true;
-  if (!gpu.tensor_maps) return false;
+  // Strides of a tensor map are multiples of 16 bytes, which rows of an fp8 cache need not be.
+  if (row.fp8_kv && (spec.head_dim % 16 != 0 || spec.head_dim_v % 16 != 0)) return false;
   if (!row.options && (spec.window.has_value() || spec.softcap > 0 || spec.sinks)) return false;
   int64_t longest_q = 0;
   for (int64_t b = 0; b < spec.batch; ++b) longest_q = std::max(longest_q, spec.q_lens.At(b));
@@ -70,6 +72,11 @@ const std::vector<KernelRow>& KernelTable() {
   {#name, Op::kMlaDecode, table::dtype, 576, 512, m, n, 1, 1, 2, threads, shared, 1, "sm_90a", #group, n, n, 0, false},
 #include "../kernels/sm90a/mla_table.def"
 #undef SM90_MLA
+#define SM90_DECODE(name, dtype, kv, dim, keys, groups, split, stages, threads, shared, group)                              \
+  {#name, Op::kDecode, table::dtype, dim, dim, 16, keys, groups, split, stages, threads, shared, 1, "sm_90a", #group, keys, \
+   keys, 0, true, table::kv},
+#include "../kernels/sm90a/decode_table.def"
+#undef SM90_DECODE
 #define ATTN_KERNEL(name, op, dtype, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, group) \
   {#name, table::op, table::dtype, dim, dim, m, n, slabs, split, stages, threads, shared, blocks, targets, #group, 0, 0, 0, true},
 #include "../kernels/kernel_table.def"
@@ -136,6 +143,10 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
                                         std::to_string(gpu.minor) +
                                         " has no bf16 tensor-core instruction; the bundled kernels need 8.0 or newer.");
   }
+  if (target == "sm_90a" && !gpu.tensor_maps) {
+    return Unsupported("noTensorMaps", "On compute capability 9.0 the bundled kernels need a driver that encodes tensor maps "
+                                       "(cuTensorMapEncodeTiled, in 12.0 and newer).");
+  }
   if (spec.op == Op::kMlaDecode && target != "sm_90a") {
     return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel needs compute capability 9.0 (Hopper); this GPU has " +
                                                 std::to_string(gpu.major) + "." + std::to_string(gpu.minor) + ".");
@@ -156,8 +167,7 @@ KernelChoice ChooseKernel(const AttentionCase& spec, const GpuLimits& gpu) {
       return Unsupported("noKernelFp8Kv", "No bundled kernel reads an fp8 KV cache for this case on this GPU.");
     }
     if (spec.op == Op::kMlaDecode) {
-      return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel takes no window, soft cap or sinks, and needs a "
-                                              "driver that encodes tensor maps (12.0 or newer).");
+      return Unsupported("noKernelMlaDecode", "The bundled MLA decode kernel takes no window, soft cap or sinks.");
     }
     return Unsupported("noKernelHeadDim", "No bundled kernel serves headDim " + std::to_string(spec.head_dim) +
                                               " with headDimV " + std::to_string(spec.head_dim_v) + ".");

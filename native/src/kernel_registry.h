@@ -34,7 +34,7 @@ struct KernelRow {
   bool options = true;  // knows windows, soft caps and sinks
   bool fp8_kv = false;  // reads an fp8-e4m3 KV cache, and only that
 
-  /// Whether the kernel takes tensor maps (HopperPrefill, HopperMla) instead of AttentionParams.
+  /// Whether the kernel takes tensor maps (HopperPrefill, HopperDecode, HopperMla) instead of AttentionParams.
   bool tensor_maps() const { return k_stage_rows > 0; }
 };
 

@@ -12,7 +12,7 @@ kernels=native/build/kernels
 runner=/tmp/gpu_cases.$$
 summary=()
 failed=0
-[[ ${2:-} == portable ]] && export ATTN_DIAG_TARGET=sm_90
+[[ ${2:-} == portable ]] && export ATTN_DIAG_TARGET=ptx
 
 note() { # NAME STATUS
   summary+=("$(printf '%-34s %s' "$1" "$2")")
@@ -41,14 +41,13 @@ sanitize() { # TOOL: in the background
 
 test/gpu/build_runner.sh "$runner" || exit 1
 part selftest 60 "$runner" $kernels $gpu/selftest.txt check
-[[ ${2:-} == portable ]] || part selftest-portable 60 env ATTN_DIAG_TARGET=sm_90 "$runner" $kernels $gpu/selftest.txt check
-part selftest-163k 60 env ATTN_DIAG_TARGET=sm_90 ATTN_DIAG_SHARED_LIMIT=166912 "$runner" $kernels $gpu/selftest.txt check
-part selftest-99k 60 env ATTN_DIAG_TARGET=sm_90 ATTN_DIAG_SHARED_LIMIT=101376 "$runner" $kernels $gpu/selftest.txt check
+part selftest-163k 90 env ATTN_DIAG_TARGET=ptx ATTN_DIAG_SHARED_LIMIT=166912 "$runner" $kernels $gpu/selftest.txt check
+part selftest-99k 90 env ATTN_DIAG_TARGET=ptx ATTN_DIAG_SHARED_LIMIT=101376 "$runner" $kernels $gpu/selftest.txt check
 part selftest-ptx 90 env ATTN_DIAG_TARGET=ptx "$runner" $kernels $gpu/selftest.txt check
 part behave 60 "$runner" $kernels $gpu/selftest.txt behave
 for name in mask page rescale; do fault $name; done
 part bench 100 "$runner" $kernels $gpu/bench.txt time 60 150
-[[ ${2:-} == portable ]] || part bench-portable 100 env ATTN_DIAG_TARGET=sm_90 "$runner" $kernels $gpu/bench.txt time 60 150
+[[ ${2:-} == portable ]] || part bench-portable 100 env ATTN_DIAG_TARGET=ptx "$runner" $kernels $gpu/bench.txt time 60 150
 
 tools=(memcheck racecheck synccheck initcheck)
 for tool in "${tools[@]}"; do sanitize "$tool" & done

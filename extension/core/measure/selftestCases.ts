@@ -4,7 +4,7 @@
  * Each case is checked in full (every row, guard bands, repeated launches), so they stay small: the whole list takes
  * seconds on a GPU. What it covers: tails in every dimension, kvLen 0, 1 and around tile edges, rows without a key, GQA
  * and MQA, both layouts, every page size over a shuffled table with NaN in unused rows, padding of head dims to the next
- * tile, window, soft cap and sinks, ties, outlier columns and shared pages.
+ * tile, window, soft cap and sinks, ties, outlier columns, shared pages, decode cut into many parts, and fp8 caches.
  */
 import type { AttentionCase } from '../attentionCase';
 import { PAGE_SIZES } from '../attentionCase';
@@ -76,6 +76,16 @@ function mlaShapes(): Shape[] {
   shapes.push({ ...mla, qHeads: 64, batch: 150, kvLens: 200, pageSize: 64 });
   return shapes;
 }
+/** Decode work that is cut into many parts, some of them short, and shared out over blocks that serve several KV heads. */
+const SPLIT_LENGTHS = { batch: 3, qLens: 1, kvLens: [5000, 1, 12345], qHeads: 32, kvHeads: 8 };
+/** More sequences than blocks: a block works through several of them, empty ones too. */
+const MANY_LENGTHS = {
+  batch: 40,
+  qLens: 1,
+  kvLens: Array.from({ length: 40 }, (_, i) => i * 37),
+  qHeads: 8,
+  kvHeads: 8,
+};
 
 type Shape = Partial<AttentionCase> & { headDim: number };
 
@@ -144,5 +154,16 @@ export function selftestCases(): AttentionCase[] {
     }
   }
   shapes.push(...mlaShapes());
+  for (const { tile: headDim } of HEAD_DIMS) {
+    shapes.push({ op: 'decode', ...SPLIT_LENGTHS, headDim, ...nextStorage() });
+    shapes.push({ op: 'decode', ...SPLIT_LENGTHS, headDim, pageSize: 16, dtype: 'fp16' });
+    shapes.push({ op: 'decode', ...MANY_LENGTHS, headDim, ...nextStorage() });
+  }
+  for (const headDim of [64, 48, 96, 128, 192, 256]) {
+    const fp8 = { op: 'decode', headDim, kvDtype: 'fp8_e4m3', kvScale: 0.0625 } as const;
+    shapes.push({ ...fp8, ...DECODE_LENGTHS, ...nextStorage() });
+    shapes.push({ ...fp8, ...SPLIT_LENGTHS, dtype: 'fp16', ...nextStorage() });
+    shapes.push({ ...fp8, ...SHORT_QUERY_LENGTHS, qHeads: 8, window: 70, sinks: true, softcap: 30, ...nextStorage() });
+  }
   return shapes.map((shape, index) => build(shape, shape.seed ?? index + 1));
 }

@@ -60,17 +60,26 @@ struct AttentionParams {
   unsigned long long tickets;        /* unsigned [items], 0 before and after every launch */
 };
 
-/* A run of keys of one work item (sequence, KV head, tile of 16 packed query rows) given to one block. */
+/* A run of keys of one work item (sequence, KV heads, tile of 16 packed query rows) given to one block. */
 struct DecodeSegment {
   int sequence;
-  int kvHead;
+  int kvHead; /* the first of the launch's heads per item */
   int rowTile;
   int keyBegin; /* a multiple of 16, so that no run of 16 keys crosses a page */
   int keyEnd;
-  int item;
+  int item;      /* the item's ticket */
   int part;      /* index of this segment's partial result; -1 = the only segment of its item */
   int firstPart; /* first part of the item */
   int partCount;
+  /* the sequence, so that a block need not look it up: first query token, queries, first contiguous key, keys */
+  int qBegin;
+  int qLen;
+  int kvBegin;
+  int kvLen;
+  /* Hopper only: in the first segment of a block, where its second one is and how many it has */
+  int next;
+  int count;
+  int unused;
 };
 
 /* Fill a tensor [tokens, heads, dim] with seeded values, at given strides (in elements) or through a page table. */

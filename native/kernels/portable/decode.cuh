@@ -9,7 +9,7 @@
  * order: one launch, and the same bits every time.
  */
 #pragma once
-#include "../common/tile.cuh"
+#include "../common/decode_rows.cuh"
 
 namespace attn {
 
@@ -65,15 +65,10 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
   const int segmentEnd = ((const int*)p.segmentStart)[blockIdx.x + 1];
   for (int index = ((const int*)p.segmentStart)[blockIdx.x]; index < segmentEnd; index++) {
     const DecodeSegment segment = segments[index];
-    const int qBegin = ((const int*)p.qStart)[segment.sequence];
-    const int qLen = ((const int*)p.qStart)[segment.sequence + 1] - qBegin;
-    const int kvBegin = ((const int*)p.kvStart)[segment.sequence];
-    const int kvLen = ((const int*)p.kvStart)[segment.sequence + 1] - kvBegin;
-    const int rows = min(16, qLen * p.group - segment.rowTile * 16);
-    const int firstToken = segment.rowTile * 16 / p.group;
-    const int lastToken = (segment.rowTile * 16 + rows - 1) / p.group;
-    const KeyRange firstRange = visible_keys(p, firstToken, qLen, kvLen);
-    const KeyRange lastRange = visible_keys(p, lastToken, qLen, kvLen);
+    const int kvBegin = segment.kvBegin;
+    const int kvLen = segment.kvLen;
+    const PackedRows packedRows(p, segment);
+    const int rows = packedRows.count;
     const int* pageRow = (const int*)p.pageTable + (long long)segment.sequence * p.pageTableStride;
     const char* kBase =
         (const char*)p.k.base + (segment.kvHead * p.k.headStride + (paged ? 0 : kvBegin * p.k.tokenStride)) * 2;
@@ -86,9 +81,8 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
 
     /* the packed query rows */
     for (int r = tid >> 3; r < 16; r += L::kThreads / 8) {
-      const int packed = segment.rowTile * 16 + min(r, rows - 1);
-      const char* source = (const char*)p.q + ((long long)(qBegin + packed / p.group) * p.qTokenStride +
-                                               (segment.kvHead * p.group + packed % p.group) * p.qHeadStride) * 2;
+      const RowPlace place(p, segment, segment.kvHead, min(r, rows - 1));
+      const char* source = (const char*)p.q + (place.token * p.qTokenStride + place.qHead * p.qHeadStride) * 2;
       copy_row_async<D>(smemBase + L::kQ + r * kPitch + ((copyColumn ^ (r & 7)) << 4), source, copyColumn, p.headDim,
                         r < rows);
     }
@@ -182,55 +176,9 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
 #pragma unroll
       for (int i = 0; i < 8; i++) s[i >> 2][i & 3] = score[0][i >> 2][i & 3] + score[1][i >> 2][i & 3];
 
-      if (p.softcapPre != 0.0f || keyBegin + 16 > min(firstRange.end, segment.keyEnd) || keyBegin < lastRange.begin) {
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-          const int packed = segment.rowTile * 16 + h * 8 + (lane >> 2);
-          const KeyRange range = visible_keys(p, min(packed / p.group, qLen - 1), qLen, kvLen);
-          const int end = min(range.end, segment.keyEnd);
-#pragma unroll
-          for (int n = 0; n < 2; n++) {
-#pragma unroll
-            for (int i = 0; i < 2; i++) {
-              const int key = keyBegin + n * 8 + (lane & 3) * 2 + i;
-              float& value = s[n][h * 2 + i];
-              if (p.softcapPre != 0.0f) value = soft_cap(value, p.softcapPre, p.softcapPost);
-              if (key < range.begin || key >= end) value = negative_infinity();
-            }
-          }
-        }
-      }
-
-      float rescale[2];
-#pragma unroll
-      for (int h = 0; h < 2; h++) {
-        float top = fmaxf(fmaxf(s[0][h * 2], s[0][h * 2 + 1]), fmaxf(s[1][h * 2], s[1][h * 2 + 1]));
-        top = fmaxf(rowMax[h], quad_max(top));
-        const float subtrahend = top == negative_infinity() ? 0.0f : top * scaleLog2;
-        rescale[h] = exp2_fast(rowMax[h] * scaleLog2 - subtrahend);
-        const bool unchanged = top == rowMax[h];
-        if (unchanged) rescale[h] = 1.0f;
-        rowMax[h] = top;
-        float sum = 0.0f;
-#pragma unroll
-        for (int n = 0; n < 2; n++) {
-#pragma unroll
-          for (int i = 0; i < 2; i++) {
-            s[n][h * 2 + i] = exp2_fast(s[n][h * 2 + i] * scaleLog2 - subtrahend);
-            sum += s[n][h * 2 + i];
-          }
-        }
-        rowSum[h] = rowSum[h] * rescale[h] + sum;
-      }
-#ifndef ATTN_FAULT_RESCALE
-      if (__any_sync(0xFFFFFFFFu, rescale[0] != 1.0f || rescale[1] != 1.0f)) {
-#pragma unroll
-        for (int n = 0; n < kWidth / 8; n++) {
-#pragma unroll
-          for (int i = 0; i < 4; i++) out[n][i] *= rescale[i >> 1];
-        }
-      }
-#endif
+      if (p.softcapPre != 0.0f || keyBegin + 16 > packedRows.openEnd || keyBegin < packedRows.openFrom)
+        mask_scores(p, packedRows, keyBegin, lane, s);
+      softmax_step(s, rowMax, rowSum, out, scaleLog2);
 
       unsigned a[4];
 #pragma unroll
@@ -274,14 +222,6 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
     __syncthreads();
 
     const bool whole = segment.part < 0;
-    auto storeRow = [&](int row, int d, const float (&x)[8], const RowEnd& end, int qHead, long long token) {
-      unsigned packed[4];
-#pragma unroll
-      for (int i = 0; i < 4; i++) packed[i] = pack2<T>(x[2 * i] * end.factor, x[2 * i + 1] * end.factor);
-      *(uint4*)((char*)p.o + (token * p.oTokenStride + qHead * p.oHeadStride + d) * 2) =
-          make_uint4(packed[0], packed[1], packed[2], packed[3]);
-      if (p.lse && d == 0) ((float*)p.lse)[token * p.qHeads + qHead] = end.lse;
-    };
     for (int item = tid; item < rows * (D / 8); item += L::kThreads) {
       const int row = item / (D / 8);
       const int d = item % (D / 8) * 8;
@@ -301,10 +241,14 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
         x[4] += high.x, x[5] += high.y, x[6] += high.z, x[7] += high.w;
       }
       if (whole) {
-        const int packed = segment.rowTile * 16 + row;
-        const int qHead = segment.kvHead * p.group + packed % p.group;
-        const RowEnd end = finish_row(top, sum, (const float*)p.sinks, qHead);
-        if (d < p.headDimV) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
+        const RowPlace place(p, segment, segment.kvHead, row);
+        const RowEnd end = finish_row(top, sum, (const float*)p.sinks, place.qHead);
+        if (d == 0) place.storeLse(p, end.lse);
+        if (d < p.headDimV) {
+          const float f = end.factor;
+          place.template store<T>(p, d, make_float4(x[0] * f, x[1] * f, x[2] * f, x[3] * f));
+          place.template store<T>(p, d + 4, make_float4(x[4] * f, x[5] * f, x[6] * f, x[7] * f));
+        }
       } else {
         float4* target = (float4*)((float*)p.partialO + ((long long)segment.part * 16 + row) * D + d);
         target[0] = make_float4(x[0], x[1], x[2], x[3]);
@@ -315,8 +259,7 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
     if (whole) continue;
 
     /* the last part to arrive adds all parts, in part order */
-    __threadfence();
-    __syncthreads();
+    __syncthreads(); /* the ticket's release covers what the other threads wrote before this */
     if (tid == 0) {
       unsigned* ticket = (unsigned*)p.tickets + segment.item;
       *lastFlag = take_ticket(ticket) == (unsigned)(segment.partCount - 1);
@@ -324,32 +267,7 @@ __device__ __forceinline__ void decode_body(const AttentionParams& p) {
     }
     __syncthreads();
     if (!*lastFlag) continue;
-    __threadfence();
-    for (int item = tid; item < rows * (D / 8); item += L::kThreads) {
-      const int row = item / (D / 8);
-      const int d = item % (D / 8) * 8;
-      const float2* partStats = (const float2*)p.partialStats + (long long)segment.firstPart * 16 + row;
-      float top = negative_infinity();
-      for (int part = 0; part < segment.partCount; part++) top = fmaxf(top, __ldcg(partStats + part * 16).x);
-      float sum = 0.0f;
-      float x[8] = {};
-      for (int part = 0; part < segment.partCount; part++) {
-        const float2 stat = __ldcg(partStats + part * 16);
-        if (stat.x == negative_infinity()) continue;
-        const float factor = exp2_fast(stat.x - top);
-        const float4* source =
-            (const float4*)((const float*)p.partialO + ((long long)(segment.firstPart + part) * 16 + row) * D + d);
-        const float4 low = __ldcg(source);
-        const float4 high = __ldcg(source + 1);
-        sum += stat.y * factor;
-        x[0] += low.x * factor, x[1] += low.y * factor, x[2] += low.z * factor, x[3] += low.w * factor;
-        x[4] += high.x * factor, x[5] += high.y * factor, x[6] += high.z * factor, x[7] += high.w * factor;
-      }
-      const int packed = segment.rowTile * 16 + row;
-      const int qHead = segment.kvHead * p.group + packed % p.group;
-      const RowEnd end = finish_row(top, sum, (const float*)p.sinks, qHead);
-      if (d < p.headDimV) storeRow(row, d, x, end, qHead, qBegin + packed / p.group);
-    }
+    combine_parts<T, D, L::kThreads>(p, segment, 1, rows, tid, (float*)smem, [] { __syncthreads(); });
   }
 }
 

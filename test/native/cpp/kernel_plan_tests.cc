@@ -16,6 +16,7 @@
 using attn::AttentionCase;
 using attn::DecodePlan;
 using attn::DecodeSegment;
+using attn::DecodeShape;
 using attn::GpuLimits;
 
 namespace {
@@ -45,21 +46,40 @@ AttentionCase DecodeCase(std::vector<int64_t> q_lens, std::vector<int64_t> kv_le
   return spec;
 }
 
-/// Every visible key of every item belongs to exactly one segment, segments of an item are consecutive parts, no run of
-/// 16 keys straddles two segments, and every segment belongs to exactly one block.
-void CheckPlan(const AttentionCase& spec, int key_groups, int slots, const std::string& name) {
-  const DecodePlan plan = attn::PlanDecode(spec, key_groups, slots);
+DecodeShape Shape(int step_keys, int slots, int heads = 1) {
+  DecodeShape shape;
+  shape.step_keys = step_keys;
+  shape.key_alignment = heads > 1 ? step_keys : 16;
+  shape.min_part_keys = 4 * step_keys;
+  shape.heads = heads;
+  shape.slots = slots;
+  return shape;
+}
+
+/// Every visible key of every item belongs to exactly one segment, segments of an item are consecutive parts that begin at
+/// aligned keys, every segment belongs to exactly one block, and no two items share a ticket.
+void CheckPlan(const AttentionCase& spec, const DecodeShape& shape, const std::string& name) {
+  const DecodePlan plan = attn::PlanDecode(spec, shape);
   CHECK(plan.starts.front() == 0, name);
   CHECK(plan.starts.back() == static_cast<int>(plan.segments.size()), name);
   for (size_t i = 1; i < plan.starts.size(); ++i) CHECK(plan.starts[i] >= plan.starts[i - 1], name);
 
   std::set<std::tuple<int, int, int>> seen;
   std::set<int> parts;
+  int64_t q_begin = 0;
+  int64_t kv_begin = 0;
+  int sequence = 0;
   for (size_t i = 0; i < plan.segments.size();) {
     const DecodeSegment& first = plan.segments[i];
+    for (; sequence < first.sequence; ++sequence) {
+      q_begin += spec.q_lens.At(sequence);
+      kv_begin += spec.kv_lens.At(sequence);
+    }
     CHECK(seen.insert({first.sequence, first.kvHead, first.rowTile}).second, name);
+    CHECK(first.kvHead % shape.heads == 0 && first.item == static_cast<int>(seen.size() - 1), name);
     const int64_t q_len = spec.q_lens.At(first.sequence);
     const int64_t kv_len = spec.kv_lens.At(first.sequence);
+    CHECK(first.qBegin == q_begin && first.qLen == q_len && first.kvBegin == kv_begin && first.kvLen == kv_len, name);
     const int64_t group = spec.q_heads / spec.kv_heads;
     const int64_t last_row = std::min<int64_t>(q_len * group, (first.rowTile + 1) * 16) - 1;
     const int64_t begin = attn::VisibleKeys(spec, q_len, kv_len, first.rowTile * 16 / group).begin;
@@ -70,7 +90,7 @@ void CheckPlan(const AttentionCase& spec, int key_groups, int slots, const std::
     for (; i < plan.segments.size() && plan.segments[i].item == first.item; ++i, ++count) {
       const DecodeSegment& segment = plan.segments[i];
       CHECK(segment.keyBegin == expected, name);
-      CHECK(segment.keyBegin % 16 == 0, name);
+      CHECK(segment.keyBegin % shape.key_alignment == 0, name);
       CHECK(segment.keyEnd >= segment.keyBegin, name);
       CHECK(segment.part < 0 || segment.part == segment.firstPart + count, name);
       if (segment.part >= 0) CHECK(parts.insert(segment.part).second, name);
@@ -85,30 +105,44 @@ void CheckPlan(const AttentionCase& spec, int key_groups, int slots, const std::
   for (int64_t b = 0; b < spec.batch; ++b) {
     items += static_cast<size_t>((spec.q_lens.At(b) * spec.q_heads / spec.kv_heads + 15) / 16 * spec.kv_heads);
   }
-  CHECK(seen.size() == items, name);
-  CHECK(plan.items == static_cast<int>(items), name);
+  CHECK(seen.size() * static_cast<size_t>(shape.heads) == items, name);
+  CHECK(plan.items == static_cast<int>(seen.size()), name);
   CHECK(plan.parts == static_cast<int>(parts.size()), name);
+  CHECK(plan.blocks() <= std::max<int>(shape.slots, static_cast<int>(items)), name);
 }
 
 void TestPlans() {
-  for (int groups : {1, 2, 4}) {
+  for (int step_keys : {16, 32, 64}) {
     for (int slots : {1, 7, 132, 264}) {
-      const std::string name = std::to_string(groups) + " groups, " + std::to_string(slots) + " slots";
-      CheckPlan(DecodeCase({1}, {131072}, 32, 8), groups, slots, "one long sequence, " + name);
-      CheckPlan(DecodeCase({1, 1, 1, 1}, {0, 1, 15, 16}, 8, 8), groups, slots, "short sequences, " + name);
-      CheckPlan(DecodeCase({1, 1, 1}, {8192, 17, 3000}, 17, 1), groups, slots, "ragged, " + name);
-      CheckPlan(DecodeCase({2, 5, 9, 0}, {1, 64, 1025, 40}, 8, 2), groups, slots, "short queries, " + name);
-      AttentionCase windowed = DecodeCase({1, 3}, {5000, 700}, 8, 2);
-      windowed.window = 70;
-      CheckPlan(windowed, groups, slots, "window, " + name);
+      for (int heads : {1, 2}) {
+        const DecodeShape shape = Shape(step_keys, slots, heads);
+        const std::string name =
+            std::to_string(step_keys) + " keys, " + std::to_string(slots) + " slots, " + std::to_string(heads) + " heads";
+        CheckPlan(DecodeCase({1}, {131072}, 32, 8), shape, "one long sequence, " + name);
+        CheckPlan(DecodeCase({1, 1, 1, 1}, {0, 1, 15, 16}, 8, 8), shape, "short sequences, " + name);
+        if (heads == 1) CheckPlan(DecodeCase({1, 1, 1}, {8192, 17, 3000}, 17, 1), shape, "ragged, " + name);
+        CheckPlan(DecodeCase({2, 5, 9, 0}, {1, 64, 1025, 40}, 8, 2), shape, "short queries, " + name);
+        AttentionCase windowed = DecodeCase({1, 3}, {5000, 700}, 8, 2);
+        windowed.window = 70;
+        CheckPlan(windowed, shape, "window, " + name);
+      }
     }
   }
   /* work spread over all slots: a lone long sequence must not leave most of the GPU idle */
-  const DecodePlan spread = attn::PlanDecode(DecodeCase({1}, {131072}, 32, 8), 4, 264);
+  const DecodePlan spread = attn::PlanDecode(DecodeCase({1}, {131072}, 32, 8), Shape(64, 264));
   CHECK(spread.blocks() >= 240 && spread.blocks() <= 264, std::to_string(spread.blocks()) + " blocks");
   /* items that nearly fill the GPU are not cut */
-  const DecodePlan whole = attn::PlanDecode(DecodeCase(std::vector<int64_t>(32, 1), std::vector<int64_t>(32, 8192), 32, 8), 4, 264);
+  const DecodePlan whole =
+      attn::PlanDecode(DecodeCase(std::vector<int64_t>(32, 1), std::vector<int64_t>(32, 8192), 32, 8), Shape(64, 264));
   CHECK(whole.max_splits == 1 && whole.blocks() == 256, std::to_string(whole.blocks()) + " blocks");
+  const DecodePlan twice =
+      attn::PlanDecode(DecodeCase(std::vector<int64_t>(32, 1), std::vector<int64_t>(32, 8192), 32, 8), Shape(64, 132));
+  CHECK(twice.max_splits == 1 && twice.blocks() == 128, std::to_string(twice.blocks()) + " blocks");
+  /* but one long sequence among short ones is */
+  std::vector<int64_t> lengths(32, 64);
+  lengths[7] = 100000;
+  const DecodePlan uneven = attn::PlanDecode(DecodeCase(std::vector<int64_t>(32, 1), lengths, 32, 8), Shape(64, 264));
+  CHECK(uneven.max_splits > 10, std::to_string(uneven.max_splits) + " splits");
 }
 
 /// Every row tile is an item, its segments are parts in key order that cover its visible keys, cuts are at multiples of 64
@@ -188,6 +222,7 @@ GpuLimits Gpu(int major, int minor, int shared_bytes) {
   gpu.minor = minor;
   gpu.shared_bytes_per_block = shared_bytes;
   gpu.target = attn::TargetFor(major);
+  gpu.tensor_maps = major >= 9;
   return gpu;
 }
 
@@ -230,10 +265,11 @@ void TestChoice() {
   spec.head_dim = 576, spec.head_dim_v = 512;
   CHECK(code(spec, Gpu(12, 0, 101376)) == "noKernelMlaDecode", "MLA on 12.0");
   GpuLimits hopper = Gpu(9, 0, 232448);
-  hopper.tensor_maps = true;
   CHECK(code(spec, hopper) == "supported", "MLA on 9.0");
   spec.sinks = true;
   CHECK(code(spec, hopper) == "noKernelMlaDecode", "MLA with sinks on 9.0");
+  hopper.tensor_maps = false;
+  CHECK(code(spec, hopper) == "noTensorMaps", "an old driver on 9.0");
   spec = DecodeCase({1}, {100}, 4, 2);
   spec.head_dim_v = 64;
   CHECK(code(spec, Gpu(8, 0, 166912)) == "supported", "headDimV below headDim");
@@ -250,7 +286,8 @@ void TestWhy() {
   CHECK(why(Gpu(8, 9, 101376)) == "Smallest tile (96) that holds head size 80; portable instructions (mma.sync, cp.async); "
                                   "fits the 99 KB of shared memory a block may have here.",
         why(Gpu(8, 9, 101376)));
-  CHECK(why(Gpu(9, 0, 232448)).find("cannot encode tensor maps") != std::string::npos, why(Gpu(9, 0, 232448)));
+  CHECK(why(Gpu(9, 0, 232448)) == "Smallest tile (96) that holds head size 80; Hopper's own instructions (TMA).",
+        why(Gpu(9, 0, 232448)));
 }
 
 void TestModuleList() {
