@@ -26,7 +26,8 @@ export interface DeviceSession {
   /** Measures the read stream, copy and tensor-core ceilings (nulls on the CPU device). */
   ceilings(options: RunOptions): Promise<Ceilings>;
   /**
-   * Runs one case: allocate, fill with seeded random data, check against the float64 reference, time, free.
+   * Runs one case: allocate, fill with seeded random data, check against the float64 reference, time, free. With `hold` it is
+   * kept until another case comes: asked for again, it is checked and timed without being allocated and filled anew.
    * Never rejects for anything a case can cause; that is the result's `status`.
    * @param onPhase called on the JavaScript thread when the case enters a phase
    */

@@ -138,6 +138,10 @@ const TEXTS: { readonly [C in DiagErrorCode]: (data: DiagErrorData[C]) => ErrorT
     what: `${path} is not a report of this tool: ${problem}.`,
     next: 'Choose a file written by "attn-diag … --json" or by Export Report.',
   }),
+  notACaseList: ({ path, problem }) => ({
+    what: `${path} is not a list of cases: ${problem}.`,
+    next: 'Write the cases as the rows of a report hold them, in one JSON list; "attn-diag run --help" names the fields.',
+  }),
   reportNewer: ({ path, schema }) => ({
     what: `${path} was written by a newer version of this tool (${schema}).`,
     next: 'Update the extension to open it.',

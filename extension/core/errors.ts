@@ -64,6 +64,8 @@ export interface DiagErrorData {
   reportTruncated: { path: string };
   /** Valid or not, it is not one of our reports. */
   notAReport: { path: string; problem: string };
+  /** A file of `--cases` that holds none; `problem` says what is wrong with it. */
+  notACaseList: { path: string; problem: string };
   /** Written by a newer version of this product. */
   reportNewer: { path: string; schema: string };
   /** Says it is a report, but a field is not what it should be. */
@@ -119,6 +121,7 @@ const CODES: { readonly [C in DiagErrorCode]: { readonly retryable: boolean } } 
   fileTooLarge: { retryable: false },
   reportTruncated: { retryable: false },
   notAReport: { retryable: false },
+  notACaseList: { retryable: false },
   reportNewer: { retryable: false },
   reportInvalid: { retryable: false },
   fileChanged: { retryable: true },

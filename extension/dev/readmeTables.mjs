@@ -25,15 +25,16 @@ const REPORTS = [
     title: 'The portable kernels on the same GPU, as other SM families run them',
     file: 'test/fixtures/reports/h200-portable.json',
   },
-  // Installed libraries, in as many runs as their conflicting pins need:
-  // attn-diag run --preset … --backends NAME,… --python PATH --rounds 7 --json test/fixtures/reports/h200-libraries-torch.json
+  // Installed libraries, in as many runs as their conflicting pins need; test/gpu/backends.md says how.
   {
-    title: 'torch, FA2, FA3 and FlashMLA beside the bundled kernels',
-    file: 'test/fixtures/reports/h200-libraries-torch.json',
+    title: 'The fastest installed libraries beside the bundled kernels',
+    file: 'test/fixtures/reports/h200-libraries-contenders.json',
   },
-  { title: 'Both FlashAttention 4 beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-fa4.json' },
-  { title: 'FFPA beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-ffpa.json' },
   { title: 'FlashInfer beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-flashinfer.json' },
+  {
+    title: 'Other kernels of torch, FlexAttention and FA2, one round',
+    file: 'test/fixtures/reports/h200-libraries-others.json',
+  },
   { title: 'Self-test', file: 'test/fixtures/reports/h200-selftest.json' },
 ];
 /** Drawn from the same reports; there while one of them has installed libraries. */

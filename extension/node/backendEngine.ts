@@ -228,6 +228,7 @@ const DESCRIBE_OPTIONS: RunOptions = {
   maxMemoryFraction: 0.1,
   ceilings: false,
   allowSlowCpu: false,
+  hold: false,
 };
 
 /** What a process said of its part of a turn. */

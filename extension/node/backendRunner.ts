@@ -30,6 +30,8 @@ import { systemClock } from './systemClock';
 export interface BackendPlan {
   /** Absolute path. */
   readonly interpreter: string;
+  /** Those of engines that live in an environment of their own: libraries' requirements exclude each other. */
+  readonly interpreters?: Readonly<Partial<Record<BackendEngine, string>>>;
   /** bench_backends.py. */
   readonly scriptPath: string;
   readonly env: NodeJS.ProcessEnv;
@@ -72,19 +74,28 @@ const START_DEADLINE_MS = 60_000;
 const IMPORT_DEADLINE_MS = 240_000;
 /** A compiler run per case; the slowest known takes minutes for all of them. */
 const JIT_DEADLINE_MS = 600_000;
-/** Later rounds look at fewer rows: the same process ran the same case before. */
+/** Rounds look at fewer rows where the case was not held: the same process ran the same case before. */
 const LATER_CHECK_ROWS = 32;
-/** Cases compiled in one process before the next one takes over. */
+/** The GPU comes from the turn of another engine and is warm. */
+const LATER_WARMUP_MS = 5;
+/** Cases compiled in one process before the next one takes over, at least. */
 const WARM_CHUNK = 4;
+/** Who else uses the GPU is looked up this often, although every waiting engine is taken for a stranger by the one at work. */
+const STRANGERS_KNOWN_MS = 1000;
 
 /** Where bench_backends.py is in an installation or a checkout. */
 export function benchScript(rootDir: string): string {
   return path.join(rootDir, 'extension', 'python', 'bench_backends.py');
 }
 
+/** The interpreter that has this engine. */
+export function interpreterOf(plan: Pick<BackendPlan, 'interpreter' | 'interpreters'>, engine: BackendEngine): string {
+  return plan.interpreters?.[engine] ?? plan.interpreter;
+}
+
 /** How many interpreters are busy at a time while nothing is timed. */
 function parallelProcesses(): number {
-  return Math.max(1, Math.min(8, Math.floor(os.availableParallelism() / 2)));
+  return Math.max(1, Math.min(12, Math.floor(os.availableParallelism() * 0.75)));
 }
 
 /**
@@ -92,14 +103,15 @@ function parallelProcesses(): number {
  * Rejects as `runKernels` does, and with `interpreterUnusable`; rows reported until then stand.
  */
 export async function runBackends(options: BackendRunOptions): Promise<BackendRunResult> {
-  await checkInterpreter(options.plan.interpreter);
+  const { plan } = options;
+  for (const file of new Set(plan.engines.map((engine) => interpreterOf(plan, engine)))) await checkInterpreter(file);
   return holdDevice(options, (held) => new BackendRun(options, held).run());
 }
 
 class BackendRun {
   readonly #options: BackendRunOptions;
   readonly #held: HeldDevice;
-  readonly #launch: BackendLaunch;
+  readonly #launch: Omit<BackendLaunch, 'interpreter'>;
   readonly #deadlines: BackendDeadlines;
   readonly #cases: readonly NumberedCase[];
   readonly #rows: ResultRow[] = [];
@@ -112,6 +124,8 @@ class BackendRun {
   readonly #jitMs = new Map<string, number>();
   /** Cases whose compilation had no end, by engine and case; they are not tried again. */
   readonly #hung = new Map<string, CaseResult>();
+  /** The last look at who uses the GPU. */
+  #strangers: { readonly askedMs: number; readonly answer: Promise<boolean> } | null = null;
 
   constructor(options: BackendRunOptions, held: HeldDevice) {
     const { plan, params } = options;
@@ -119,7 +133,6 @@ class BackendRun {
     this.#options = options;
     this.#held = held;
     this.#launch = {
-      interpreter: plan.interpreter,
       scriptPath: plan.scriptPath,
       env: plan.env,
       logger: options.logger,
@@ -159,7 +172,8 @@ class BackendRun {
   #runner(engine: BackendEngine): EngineRunner {
     const { jitMs, caseMs } = this.#deadlines;
     const compiles = engineFacts(engine)?.compiles === true;
-    return new EngineRunner(engine, this.#launch, { ...this.#deadlines, jitMs: compiles ? jitMs : caseMs });
+    const launch = { ...this.#launch, interpreter: interpreterOf(this.#options.plan, engine) };
+    return new EngineRunner(engine, launch, { ...this.#deadlines, jitMs: compiles ? jitMs : caseMs });
   }
 
   async #describe(): Promise<readonly LibraryState[]> {
@@ -181,8 +195,9 @@ class BackendRun {
   async #warm(): Promise<void> {
     const { params, signal } = this.#options;
     const compiling = this.#runners.filter((runner) => engineFacts(runner.engine)?.compiles === true);
+    const share = Math.ceil((this.#cases.length * compiling.length) / parallelProcesses());
     const chunks = compiling.flatMap((runner) =>
-      chunksOf(this.#cases, WARM_CHUNK).map((cases) => ({ engine: runner.engine, cases })),
+      chunksOf(this.#cases, Math.max(WARM_CHUNK, share)).map((cases) => ({ engine: runner.engine, cases })),
     );
     if (chunks.length === 0) return;
     const atATime = Math.min(parallelProcesses(), chunks.length);
@@ -196,7 +211,7 @@ class BackendRun {
             signal,
             onPhase: ({ caseIndex, phase }) => this.#progress({ engine, caseIndex, phase, round: null }),
             onResult: (caseIndex, result) => {
-              const key = `${engine}|${caseIndex}`;
+              const key = jitKey(engine, caseIndex);
               if (result.jitMs !== null && result.jitMs >= 0) this.#jitMs.set(key, result.jitMs);
               if (result.status === 'timeout') this.#hung.set(key, result);
             },
@@ -221,35 +236,82 @@ class BackendRun {
 
   async #inRounds(): Promise<void> {
     const { params, plan, signal } = this.#options;
+    const players: readonly (EngineRunner | null)[] = [null, ...this.#runners];
     for (const each of this.#cases) {
+      const checked = await this.#prepared(each, players);
       const rows = new Map<string, ResultRow[]>();
-      const players: readonly (EngineRunner | null)[] = [null, ...this.#runners];
       for (let round = 0; round < plan.rounds && !signal.aborted; round += 1) {
         for (const runner of turned(players, round)) {
           if (signal.aborted) break;
-          const engine = runner?.engine ?? BUNDLED_ENGINE;
+          const engine = engineOf(runner);
           const before = rows.get(engine) ?? [];
           // What cannot run this case is not asked again.
-          if (before.some((row) => row.result.status !== 'ok')) continue;
+          const last = before.at(-1) ?? checked.get(engine);
+          if (last?.result.status !== 'ok') continue;
           const options: RunOptions = {
-            ...params.options,
-            ceilings: params.options.ceilings && this.#ceilings === null,
-            ...(round === 0 ? {} : { checkRows: fewerRows(params.options.checkRows) }),
+            ...this.#sharedOptions(players),
+            hold: true,
+            ceilings: false,
+            checkRows: fewerRows(params.options.checkRows),
+            warmupMs: round === 0 ? params.options.warmupMs : Math.min(params.options.warmupMs, LATER_WARMUP_MS),
           };
-          const keep = (row: ResultRow): void => {
+          await this.#player(runner, each, options, round, (row) => {
             rows.set(engine, [...before, row]);
             this.#times.push({ engine, caseIndex: each.caseIndex, round, row });
-          };
-          if (runner === null) await this.#bundled([each], options, round, keep);
-          else await this.#engine(runner, [each], options, round, keep);
+          });
         }
       }
-      for (const finished of rows.values()) {
-        const row = rowOfRounds(finished);
-        if (row !== null) this.#keep(row, each.caseIndex);
+      for (const [engine, first] of checked) {
+        const own = rows.get(engine);
+        const row = own === undefined ? first : rowOfRounds(own, first);
+        // Without a round there is nothing but an error to tell of, or a cancelled run.
+        if (row !== null && (own !== undefined || first.result.status !== 'ok')) this.#keep(row, each.caseIndex);
       }
       if (signal.aborted) return;
     }
+  }
+
+  /** Everybody prepares a case and compares it with the reference, side by side: nothing is timed meanwhile. */
+  async #prepared(
+    each: NumberedCase,
+    players: readonly (EngineRunner | null)[],
+  ): Promise<ReadonlyMap<string, ResultRow>> {
+    const { params } = this.#options;
+    const found = new Map<string, ResultRow>();
+    const prepare = async (runner: EngineRunner | null, ceilings: boolean): Promise<void> => {
+      const options: RunOptions = { ...this.#sharedOptions(players), hold: true, checkOnly: true, ceilings };
+      await this.#player(runner, each, options, null, (row) => found.set(engineOf(runner), row));
+      const jitMs = found.get(engineOf(runner))?.result.jitMs ?? null;
+      if (jitMs !== null) this.#jitMs.set(jitKey(engineOf(runner), each.caseIndex), jitMs);
+    };
+    const ceilings = params.options.ceilings && this.#ceilings === null;
+    // The ceilings are times: nobody else is at work yet.
+    if (ceilings) await prepare(null, true);
+    await Promise.all(players.filter((runner) => runner !== null || !ceilings).map((runner) => prepare(runner, false)));
+    return new Map(
+      players.flatMap((runner) => {
+        const row = found.get(engineOf(runner));
+        return row === undefined ? [] : [[engineOf(runner), row] as const];
+      }),
+    );
+  }
+
+  /** Cases of all players stay on the device for the rounds, so each may take its part of the share. */
+  #sharedOptions(players: readonly unknown[]): RunOptions {
+    const { options } = this.#options.params;
+    return { ...options, maxMemoryFraction: options.maxMemoryFraction / players.length };
+  }
+
+  #player(
+    runner: EngineRunner | null,
+    each: NumberedCase,
+    options: RunOptions,
+    round: number | null,
+    keep: (row: ResultRow) => void,
+  ): Promise<void> {
+    return runner === null
+      ? this.#bundled([each], options, round, keep)
+      : this.#engine(runner, [each], options, round, keep);
   }
 
   async #bundled(
@@ -300,7 +362,7 @@ class BackendRun {
       if (each !== undefined) pending.push(this.#settle(engine, each, result, keep));
     };
     const left = cases.filter(({ caseIndex }) => {
-      const hung = this.#hung.get(`${engine}|${caseIndex}`);
+      const hung = this.#hung.get(jitKey(engine, caseIndex));
       if (hung !== undefined) settle(caseIndex, hung);
       return hung === undefined;
     });
@@ -322,7 +384,7 @@ class BackendRun {
     result: CaseResult,
     keep: (row: ResultRow, caseIndex: number) => void,
   ): Promise<void> {
-    const warmed = this.#jitMs.get(`${engine}|${caseIndex}`) ?? null;
+    const warmed = this.#jitMs.get(jitKey(engine, caseIndex)) ?? null;
     const jitMs = warmed === null ? result.jitMs : Math.max(warmed, result.jitMs ?? 0);
     const contended = result.contended && (await this.#othersArePresent());
     const whole = withCeilingShare(asked, { ...result, jitMs, contended }, this.#ceilings);
@@ -330,7 +392,15 @@ class BackendRun {
   }
 
   /** An engine sees the waiting processes of the others as strangers; only we can tell. */
-  async #othersArePresent(): Promise<boolean> {
+  #othersArePresent(): Promise<boolean> {
+    const nowMs = performance.now();
+    if (this.#strangers === null || nowMs - this.#strangers.askedMs > STRANGERS_KNOWN_MS) {
+      this.#strangers = { askedMs: nowMs, answer: this.#countOthers() };
+    }
+    return this.#strangers.answer;
+  }
+
+  async #countOthers(): Promise<boolean> {
     const { busy, device } = this.#held;
     if (busy || device.kind !== 'gpu') return true;
     const ours = this.#runners.filter((runner) => runner.alive).length + 1;
@@ -351,6 +421,14 @@ class BackendRun {
   #progress(progress: BackendProgress): void {
     this.#options.onProgress?.(progress);
   }
+}
+
+function engineOf(runner: EngineRunner | null): string {
+  return runner?.engine ?? BUNDLED_ENGINE;
+}
+
+function jitKey(engine: string, caseIndex: number): string {
+  return `${engine}|${caseIndex}`;
 }
 
 function fewerRows(checkRows: RunOptions['checkRows']): RunOptions['checkRows'] {

@@ -26,12 +26,17 @@ import { systemClock } from './systemClock';
 
 /** After the client is gone, how long a running launch may take to end before the process kills itself. */
 const ORPHAN_GRACE_MS = 1000;
+/** How long a device is held for a next run: longer than another engine's turn, shorter than anybody would wonder about. */
+const HOLD_MS = 10_000;
 
 const { values } = parseArgs({
   options: { addon: { type: 'string', multiple: true, default: [] }, kernels: { type: 'string' } },
 });
 const kernelDir = values.kernels ?? null;
 const { addon, attempts } = loadAddon(values.addon);
+
+/** A device that the next run is expected to want again. Closed when it does not come. */
+let held: { readonly deviceId: string; readonly session: DeviceSession; readonly timer: NodeJS.Timeout } | null = null;
 
 let runs = 0;
 const peer = new RpcPeer((message) => writeMessageSync(HELPER_CHANNEL_FD, message), systemClock, silentLogger);
@@ -79,7 +84,24 @@ peer.notify(helloEvent, {
   addonAttempts: attempts,
 });
 
-/** Opens the device, measures the ceilings if asked, runs the cases in order, frees the device. */
+/** The held device if it is this one, else none; either way it is held no longer. */
+function takeHeld(deviceId: string): DeviceSession | null {
+  const last = held;
+  held = null;
+  if (last === null) return null;
+  clearTimeout(last.timer);
+  if (last.deviceId === deviceId) return last.session;
+  last.session.close();
+  return null;
+}
+
+function hold(deviceId: string, session: DeviceSession): void {
+  const timer = setTimeout(() => takeHeld('')?.close(), HOLD_MS);
+  timer.unref();
+  held = { deviceId, session, timer };
+}
+
+/** Opens the device, measures the ceilings if asked, runs the cases in order, frees the device unless it is to be held. */
 async function run(
   native: AttentionAddon,
   params: RunParams,
@@ -87,25 +109,27 @@ async function run(
   report: (progress: RunProgress) => void,
 ): Promise<RunResult> {
   report({ kind: 'phase', caseIndex: null, phase: 'context' });
-  const session = await fromNative('openDevice', params.deviceId, native.openDevice(params.deviceId, kernelDir));
+  const { deviceId, options } = params;
+  const session =
+    takeHeld(deviceId) ?? (await fromNative('openDevice', deviceId, native.openDevice(deviceId, kernelDir)));
+  let complete = false;
   const stopListening = onCancel(signal, () => session.cancel());
   try {
     if (signal.aborted) return { ended: 'cancelled' };
-    if (params.options.ceilings) {
+    if (options.ceilings) {
       report({ kind: 'phase', caseIndex: null, phase: 'ceilings' });
-      report({
-        kind: 'ceilings',
-        ceilings: await fromNative('ceilings', params.deviceId, session.ceilings(params.options)),
-      });
+      report({ kind: 'ceilings', ceilings: await fromNative('ceilings', deviceId, session.ceilings(options)) });
     }
     for (const caseIndex of params.cases.keys()) {
       if (signal.aborted) return { ended: 'cancelled' };
       await runOne(session, params, caseIndex, report);
     }
-    return { ended: signal.aborted ? 'cancelled' : 'complete' };
+    complete = !signal.aborted;
+    return { ended: complete ? 'complete' : 'cancelled' };
   } finally {
     stopListening();
-    session.close();
+    if (complete && options.hold) hold(deviceId, session);
+    else session.close();
   }
 }
 

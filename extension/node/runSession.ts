@@ -113,10 +113,9 @@ async function probe({ client, params, signal, onFacts }: Omit<RunSessionOptions
   return facts;
 }
 
-/** What others do on the GPU, looked at twice when no process but only a figure says so. */
+/** What others do on the GPU, looked at twice: a process that has just ended is listed for a moment, too. */
 async function settledBusyGpu(options: Omit<RunSessionOptions, 'onRow'>, device: DeviceFacts): Promise<BusyGpu | null> {
-  const busy = busyGpu(device);
-  if (busy === null || computeProcesses(device).length > 0) return busy;
+  if (busyGpu(device) === null) return null;
   if (!(await sleep(options.clock ?? systemClock, SETTLE_MS, options.signal))) throw new DiagError('cancelled', {});
   return busyGpu(findDevice(await probe(options), device.id));
 }

@@ -5,7 +5,8 @@
  * The script reads JSON requests from its standard input, one per line, and carries them out one after the other. Each is
  * answered with JSON documents, one per line behind `BACKEND_LINE_MARKER`, the last of them `done`. It ends when its input
  * ends: a process that stays keeps its context and what it compiled, so that engines can take turns case by case. Between
- * requests it gives back the device memory of its cases.
+ * requests it gives back the device memory of its cases, except of one that is to be held: when the next request is about the
+ * same case, its inputs, plan and reference are still there, and only a new output is computed, compared and timed.
  * What libraries print goes to standard error; lines without the marker are ignored.
  * Everything that comes back is parsed with these schemas before anybody else sees it.
  */
@@ -15,7 +16,7 @@ import { BACKEND_ENGINES } from '../core/measure/engines';
 import { runOptionsSchema } from './helperApi';
 
 /** Raised together with the script when a message changes shape; the script says which one it speaks. */
-export const BACKEND_PROTOCOL_VERSION = 1;
+export const BACKEND_PROTOCOL_VERSION = 2;
 
 /** First characters of every answer line. */
 export const BACKEND_LINE_MARKER = '@attn-diag-bench ';

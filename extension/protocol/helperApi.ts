@@ -8,7 +8,7 @@ import { probeLevelSchema, systemFactsSchema, type SystemFacts } from '../core/f
 import type { RpcEvent, RpcMethod } from './rpc';
 
 /** Raised whenever a message changes shape; the handshake refuses a helper of another version. */
-export const HELPER_PROTOCOL_VERSION = 1;
+export const HELPER_PROTOCOL_VERSION = 2;
 
 /** First message of a helper, before any request. */
 export const helloSchema = v.object({
@@ -40,6 +40,8 @@ export const runOptionsSchema = v.object({
   ceilings: v.boolean(),
   /** CPU device: run cases estimated over 10 s instead of answering `unsupported`. */
   allowSlowCpu: v.boolean(),
+  /** The same case comes again soon: keep it, and the device, as they are meanwhile. What is not asked for again is freed. */
+  hold: v.boolean(),
 });
 export type RunOptions = v.InferOutput<typeof runOptionsSchema>;
 
@@ -51,6 +53,7 @@ export const DEFAULT_RUN_OPTIONS: RunOptions = {
   maxMemoryFraction: 0.5,
   ceilings: true,
   allowSlowCpu: false,
+  hold: false,
 };
 
 export const runParamsSchema = v.object({

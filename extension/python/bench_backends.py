@@ -36,7 +36,7 @@ def too_old():
     text = "This Python is %s; the runner needs %d.%d or newer." % ((found,) + OLDEST_PYTHON)
     reason = {"code": "pythonTooOld", "text": text}
     lines = (
-        {"kind": "hello", "protocolVersion": 1, "pid": os.getpid(), "python": found},
+        {"kind": "hello", "protocolVersion": 2, "pid": os.getpid(), "python": found},
         {"kind": "library", "available": False, "version": None, "torch": None, "reason": reason},
         {"kind": "done"},
     )

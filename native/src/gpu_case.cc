@@ -195,7 +195,7 @@ std::optional<CaseResult> GpuCase::Prepare(const RunOptions& options) {
                                    " of GPU memory; the run may use " + Gibibytes(allowed) +
                                    ". Make it smaller, free memory, or raise the memory share.");
   }
-  if (!options.check_only) {
+  if (!options.check_only || options.hold) {
     const int64_t wanted = (kL2Multiple * device_.l2_bytes() + static_cast<int64_t>(per_set) - 1) /
                            static_cast<int64_t>(per_set);
     const double room = (allowed - static_cast<double>(once)) / static_cast<double>(per_set);

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
+#include <tuple>
 #include <vector>
 
 #include "case_math.h"
@@ -21,7 +23,10 @@ using Clock = std::chrono::steady_clock;
 
 /// A timed batch is at least this long, so that the events' resolution does not count.
 constexpr double kBatchMs = 5.0;
-constexpr int kMinBatches = 10;
+/// So many batches at least, fewer where less time is asked for: one for each kBatchShareMs of it.
+constexpr double kMinBatches = 10;
+constexpr double kFewestBatches = 3;
+constexpr double kBatchShareMs = 20.0;
 constexpr int kMaxBatches = 200;
 /// Launches this short are timed inside a graph: the host could not queue them fast enough.
 constexpr double kGraphBelowMs = 0.1;
@@ -30,6 +35,9 @@ constexpr int kMaxLaunchesPerBatch = 4000;
 /// Wall time after which a case has enough batches, whatever targetMs says.
 constexpr double kMinBatchesBudgetMs = 4000.0;
 constexpr int kHostLaunches = 50;
+constexpr int kFewestHostLaunches = 3;
+/// Launches whose host time is measured take this share of the timed work at most.
+constexpr double kHostShare = 0.25;
 
 double MsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -76,11 +84,12 @@ class CaseTimer {
   Wait Run(const PhaseCallback& on_phase, CaseResult* result, Status* status) {
     on_phase(Phase::kWarmup);
     double ms = 0.0;
+    const Clock::time_point start = Clock::now();
     Wait wait = Batch(1, nullptr, &ms, status);
     if (wait != Wait::kDone) return wait;
-    const Clock::time_point start = Clock::now();
+    const double warmup_batch_ms = std::min(2 * kBatchMs, std::max(1.0, options_.warmup_ms));
     do {
-      wait = Batch(LaunchesFor(ms, 2 * kBatchMs), nullptr, &ms, status);
+      wait = Batch(LaunchesFor(ms, warmup_batch_ms), nullptr, &ms, status);
       if (wait != Wait::kDone) return wait;
     } while (MsSince(start) < options_.warmup_ms);
 
@@ -92,11 +101,12 @@ class CaseTimer {
     if (ms < kGraphBelowMs) graph.emplace(device_, attention_);
     CUgraphExec executable = graph.has_value() ? graph->get() : nullptr;
     const int launches = LaunchesFor(ms, kBatchMs);
+    const double fewest = std::min(std::max(kFewestBatches, options_.target_ms / kBatchShareMs), kMinBatches);
     std::vector<double> times;
     double total = 0.0;
     while (static_cast<int>(times.size()) < kMaxBatches &&
-           (total < options_.target_ms ||
-            (static_cast<int>(times.size()) < kMinBatches && (total < kMinBatchesBudgetMs || times.size() < 3)))) {
+           (total < options_.target_ms || static_cast<double>(times.size()) < kFewestBatches ||
+            (static_cast<double>(times.size()) < std::floor(fewest) && total < kMinBatchesBudgetMs))) {
       wait = Batch(launches, executable, &ms, status);
       if (wait != Wait::kDone) return wait;
       times.push_back(ms);
@@ -141,15 +151,19 @@ class CaseTimer {
     return Wait::kDone;
   }
 
-  /// Microseconds the host spends per launch, queued back to back on an idle stream.
+  /// Microseconds the host spends on a launch, queued back to back on an idle stream.
   Wait TimeHost(double ms, CaseResult* result, Status* status) {
-    const int launches = std::min(kHostLaunches, LaunchesFor(ms, 100.0));
-    const Clock::time_point start = Clock::now();
+    const int affordable = LaunchesFor(ms, std::min(100.0, kHostShare * options_.target_ms));
+    const int launches = std::max(kFewestHostLaunches, std::min(kHostLaunches, affordable));
+    /* one by one, because the first of a few may wait for a sleeping driver thread */
+    std::vector<double> spent_ms;
     for (int i = 0; i < launches; ++i) {
+      const Clock::time_point start = Clock::now();
       *status = attention_.Launch(next_set_++);
       if (!status->ok()) return Wait::kFailed;
+      spent_ms.push_back(MsSince(start));
     }
-    result->host_us = MsSince(start) * 1e3 / launches;
+    result->host_us = SummarizeMs(std::move(spent_ms)).median * 1e3;
     return device_.Synchronize(&cancel_, status);
   }
 
@@ -160,6 +174,24 @@ class CaseTimer {
   GpuEvent begin_;
   GpuEvent end_;
   int64_t next_set_ = 0;
+};
+
+bool SameLengths(const Lengths& a, const Lengths& b) { return a.values == b.values && a.uniform == b.uniform; }
+
+bool SameCase(const AttentionCase& a, const AttentionCase& b) {
+  const auto fields = [](const AttentionCase& c) {
+    return std::tie(c.op, c.dtype, c.kv_dtype, c.kv_scale, c.head_dim, c.head_dim_v, c.q_heads, c.kv_heads, c.batch, c.causal,
+                    c.window, c.softcap, c.sinks, c.kv_layout, c.page_size, c.lse, c.seed);
+  };
+  return fields(a) == fields(b) && SameLengths(a.q_lens, b.q_lens) && SameLengths(a.kv_lens, b.kv_lens);
+}
+
+/// A case with everything it needs on the device; it refers to its own copy of the case.
+struct PreparedCase {
+  PreparedCase(GpuDevice& device, const AttentionCase& asked, const KernelRow& row, CUfunction function)
+      : spec(asked), attention(device, spec, row, function) {}
+  const AttentionCase spec;
+  GpuCase attention;
 };
 
 class GpuSession final : public Session {
@@ -207,12 +239,17 @@ class GpuSession final : public Session {
     }
     on_phase(Phase::kAllocate);
     if (cancel.load(std::memory_order_relaxed)) return Cancelled();
-    GpuCase attention(*device_, spec, row, kernel.function);
-    if (std::optional<CaseResult> ended = attention.Prepare(options)) {
-      ended->kernel = result.kernel;
-      ended->jit_ms = result.jit_ms;
-      return *ended;
+    std::unique_ptr<PreparedCase> prepared = std::move(held_);
+    if (prepared != nullptr && !SameCase(prepared->spec, spec)) prepared.reset();
+    if (prepared == nullptr) {
+      prepared = std::make_unique<PreparedCase>(*device_, spec, row, kernel.function);
+      if (std::optional<CaseResult> ended = prepared->attention.Prepare(options)) {
+        ended->kernel = result.kernel;
+        ended->jit_ms = result.jit_ms;
+        return *ended;
+      }
     }
+    GpuCase& attention = prepared->attention;
     result.kernel->num_splits = attention.num_splits();
 
     on_phase(Phase::kCheck);
@@ -244,6 +281,7 @@ class GpuSession final : public Session {
       result.contended = device_->Contended();
     }
     result.status = CaseStatus::kOk;
+    if (options.hold) held_ = std::move(prepared);
     return result;
   }
 
@@ -261,6 +299,8 @@ class GpuSession final : public Session {
 
   std::unique_ptr<GpuDevice> device_;
   Ceilings ceilings_;
+  /// The last case, when it is to come again. Freed before the device.
+  std::unique_ptr<PreparedCase> held_;
 };
 
 }  // namespace

@@ -266,6 +266,7 @@ std::optional<RunOptions> OptionsFromJs(const Napi::Value& value, std::string* p
   options.max_memory_fraction = read.Number("maxMemoryFraction");
   options.ceilings = read.Boolean("ceilings");
   options.allow_slow_cpu = read.Boolean("allowSlowCpu");
+  options.hold = read.Boolean("hold");
   *problem = read.problem();
   if (!problem->empty()) return std::nullopt;
   return options;

@@ -76,6 +76,8 @@ struct RunOptions {
   double max_memory_fraction = 0.5;
   bool ceilings = true;
   bool allow_slow_cpu = false;
+  /// The same case comes again soon: a session may keep it prepared until another case or its own end.
+  bool hold = false;
 };
 
 enum class CaseStatus { kOk, kUnsupported, kWrong, kFailed, kTimeout, kOutOfMemory, kCrashed, kCancelled };

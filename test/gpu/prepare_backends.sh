@@ -3,7 +3,7 @@
 # SET: tools flash cute ffpa flashinfer (default: all). See backends.md for what each holds and how it is run.
 #
 # Downloads wheels from PyPI for the machine's Python (PY, default 3.12) and leaves native/build/backends/NAME/*.tar.xz, each
-# folder small enough to travel alone (64 MiB with the working tree). Nothing is installed here.
+# small enough to travel alone (64 MiB with the working tree). What had to be compiled is kept in the cache folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PY=${PY:-3.12}
@@ -39,15 +39,17 @@ pack() { # NAME FOLDER PATH...: native/build/backends/NAME/site.tar.xz of the pa
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-tools() { # the command line, the addon, the kernels, and Node
+tools() { # Node, and all that the command line needs beside it: it runs from where it is unpacked
+  local at=$scratch/tools list
   node esbuild.mjs
-  mkdir -p "$scratch/tools/bin"
-  cp "$(readlink -f "$(command -v node)")" "$scratch/tools/bin/node"
-  mkdir -p "$scratch/tools/native/build"
-  cp -r dist "$scratch/tools/dist"
-  rm -f "$scratch"/tools/dist/*.{map,vsix}
-  cp -r native/build/attention_addon.node native/build/kernels "$scratch/tools/native/build/"
-  pack tools "$scratch/tools" .
+  mkdir -p "$at/bin" "$at/native/build" "$at/extension" "$at/cases"
+  cp "$(readlink -f "$(command -v node)")" "$at/bin/node"
+  cp -r dist package.json "$at/"
+  rm -f "$at"/dist/*.{map,vsix}
+  cp -r extension/python "$at/extension/"
+  cp -r native/build/attention_addon.node native/build/kernels "$at/native/build/"
+  for list in contenders wide others flashinfer smoke; do node test/gpu/backend_cases.mjs $list >"$at/cases/$list.json"; done
+  pack tools "$at" .
 }
 flash() { # vLLM's FA2, FA3 and FlashMLA, built for torch 2.11
   fetch vllm==0.24.0
@@ -89,11 +91,21 @@ ffpa() { # FFPA pins another compiler than FA4
   unpack "$scratch/ffpa" 'ffpa_attn-0.2.4-*'
   split ffpa "$scratch/ffpa"
 }
-flashinfer() { # compiles with the machine's nvcc; and vLLM's Python for its Triton kernel
+flashinfer() { # with its modules compiled, which takes its JIT minutes on the GPU machine and this one half an hour
   fetch flashinfer-python==0.6.12 ninja nvidia-cudnn-frontend apache-tvm-ffi==0.1.15.post2 click einops==0.8.1 tabulate nvidia-ml-py \
     packaging requests tqdm urllib3 idna certifi charset-normalizer
   unpack "$scratch/flashinfer" 'flashinfer_python-0.6.12-*' 'ninja-*' 'nvidia_cudnn_frontend-*' 'apache_tvm_ffi-*' 'click-*' 'einops-0.8.1-*' \
     'tabulate-*' 'nvidia_ml_py-*' 'packaging-*' 'requests-*' 'tqdm-*' 'urllib3-*' 'idna-*' 'certifi-*' 'charset_normalizer-*'
+  local modules=$WHEELS/flashinfer-0.6.12-modules toolkit=$WHEELS/cuda-13.0
+  if [[ ! -d $modules ]]; then
+    [[ -d $toolkit ]] || python3 -m pip install -q --no-deps --target "$toolkit" nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 \
+      nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85 nvidia-curand==10.4.0.35
+    python3 -m pip install -q --target "$scratch/compile" apache-tvm-ffi==0.1.15.post2 jinja2 filelock packaging
+    unpack "$scratch/compile" 'flashinfer_python-0.6.12-*'
+    CUDA_HOME=$toolkit/nvidia/cu13 nice -n 19 python3 test/gpu/compile_flashinfer.py "$scratch/compile" "$scratch/modules"
+    mv "$scratch/modules" "$modules"
+  fi
+  cp -r "$modules" "$scratch/flashinfer/flashinfer/data/aot"
   pack flashinfer "$scratch/flashinfer" .
 }
 for set in "${@:-tools flash cute ffpa flashinfer}"; do for each in $set; do "$each"; done; done

@@ -1,74 +1,72 @@
 #!/bin/bash
-# Measures one set of installed libraries beside the bundled kernels on a GPU machine: run_backends.sh SET OUTPUT_FOLDER
+# Measures installed libraries beside the bundled kernels on a GPU machine that reaches no network:
+#   run_backends.sh unpack NAME...         unpacks archives of prepare_backends.sh, as they arrive
+#   run_backends.sh RUN OUTPUT_FOLDER      RUN: contenders flashinfer others
 #
-# Needs what prepare_backends.sh packed, in native/build/backends. Installs nothing outside native/build: a virtual environment per
-# set, on top of the machine's torch (TORCH_PYTHON, default: the python3 that has torch).
+# ARCHIVES (default native/build/backends) holds NAME/site.tar.xz; everything is unpacked into WORK (default
+# native/build/backends-run), where it stays between calls: the command line, and a virtual environment for each set of libraries
+# on top of the machine's torch (TORCH_PYTHON, default: the python3 that has torch). CASES, ROUNDS, TARGET_MS, WARMUP_MS and
+# SECONDS_AT_MOST replace a run's own, for a quick look.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-set=${1:?usage: run_backends.sh torch|flash|fa4|ffpa|flashinfer OUTPUT_FOLDER}
-out=${2:?usage: run_backends.sh SET OUTPUT_FOLDER}
+top=$(cd "$(dirname "$0")/../.." && pwd)
+archives=${ARCHIVES:-$top/native/build/backends}
+work=${WORK:-$top/native/build/backends-run}
 base=${TORCH_PYTHON:-$(command -v python3)}
-packed=native/build/backends
-node=native/build/backends-tools/bin/node
-mkdir -p "$out"
+
+declare -A environment=([flash]=flash [flash-fa2]=flash [cute]=cute [cute-compiler]=cute [ffpa]=ffpa [ffpa-compiler]=ffpa
+  [flashinfer]=flashinfer [flashinfer-aot]=flashinfer)
 
 extract() { # ARCHIVE FOLDER
   mkdir -p "$2"
-  "$base" -c 'import sys, tarfile; tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2])' "$1" "$2"
-}
-environment() { # NAME ARCHIVE...: a virtual environment with the archives' packages, and the machine's behind them
-  local place=native/build/backends-env/$1 site archive
-  shift
-  if [[ ! -e $place/ready ]]; then
-    "$base" -m venv --without-pip "$place"
-    site=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
-    for archive in "$@"; do extract "$packed/$archive/site.tar.xz" "$site"; done
-    "$base" -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))' >"$site/zz_machine.pth"
-    touch "$place/ready"
+  if command -v xz >/dev/null; then xz -dc -T0 "$1" | tar xf - -C "$2"; else
+    "$base" -c 'import sys, tarfile; tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2], filter="fully_trusted")' "$1" "$2"
   fi
-  python=$PWD/$place/bin/python
 }
-if [[ ! -x $node ]]; then
-  extract "$packed/tools/site.tar.xz" native/build/backends-tools
-  rm -rf dist && cp -r native/build/backends-tools/dist dist
-  mkdir -p native/build && cp -r native/build/backends-tools/native/build/. native/build/
+unpack() { # NAME: once
+  local place=$work/tools
+  [[ -e $work/unpacked/$1 ]] && return
+  if [[ $1 != tools ]]; then
+    local env=$work/env-${environment[$1]}
+    if [[ ! -e $env/bin/python ]]; then
+      "$base" -m venv --without-pip "$env"
+      "$base" -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))' \
+        >"$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/zz_machine.pth"
+    fi
+    place=$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  fi
+  extract "$archives/$1/site.tar.xz" "$place"
+  mkdir -p "$work/unpacked" && touch "$work/unpacked/$1"
+}
+if [[ ${1:-} == unpack ]]; then
+  shift
+  for name in "$@"; do unpack "$name"; done
+  exit 0
 fi
-measure() { # NAME ENGINES PRESETS [OPTION...]
-  local name=$1 engines=$2 presets=$3 status=0
-  shift 3
-  timeout 580 "$node" dist/cli.js run --busy-ok --preset "$presets" --backends "$engines" --python "$python" \
-    --target-ms 100 --warmup-ms 100 --json "$out/backends-$name.json" "$@" >"$out/backends-$name.txt" 2>&1 || status=$?
-  echo "== $name: exit $status"
-  tail -n 4 "$out/backends-$name.txt"
+
+run=${1:?usage: run_backends.sh unpack NAME... | RUN OUTPUT_FOLDER}
+out=${2:?usage: run_backends.sh RUN OUTPUT_FOLDER}
+mkdir -p "$out"
+measure() { # SECONDS LIST ENGINES ROUNDS PYTHON-OPTION...: after so many seconds it is cancelled, and reports what it has
+  local status=0 seconds=${SECONDS_AT_MOST:-$1} list=${CASES:-$2} engines=$3 rounds=${ROUNDS:-$4}
+  shift 4
+  [[ -e $list ]] || list=$work/tools/cases/$list.json
+  timeout -k 20 "$seconds" "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$engines" "$@" \
+    --rounds "$rounds" --target-ms "${TARGET_MS:-30}" --warmup-ms "${WARMUP_MS:-40}" --check-rows 96 \
+    --json "$out/h200-libraries-$run.json" >"$out/$run.txt" 2>"$out/$run.err" || status=$?
+  echo "== $run: exit $status, $SECONDS s"
 }
-contiguous=prefill-head-sizes,prefill-full,decode-head-sizes
-paged=paged-prefill,paged-decode
-case $set in
-  torch)
-    environment torch
-    measure torch torch.sdpa.flash,torch.sdpa.cudnn,torch.sdpa.efficient,torch.sdpa.math,torch.flex "$contiguous"
-    ;;
-  flash)
-    environment flash flash-fa2 flash
-    measure flash fa2.vllm,fa3.vllm,flashmla.vllm "$contiguous,gemma4"
-    measure flash-mla fa2.vllm,fa3.vllm,flashmla.vllm mla-decode
-    measure flash-paged fa2.vllm,fa3.vllm "$paged"
-    ;;
-  fa4)
-    environment fa4 cute-compiler cute
-    measure fa4 fa4.system,fa4.vllm "$contiguous,gemma4"
-    measure fa4-paged fa4.system,fa4.vllm "$paged"
-    ;;
-  ffpa)
-    environment ffpa ffpa-compiler ffpa
-    measure ffpa ffpa prefill-head-sizes,prefill-full --head-dim 256,512
+python() { echo "$work/env-$1/bin/python"; } # ENVIRONMENT
+case $run in
+  contenders)
+    measure 380 contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
+      --python "fa4.system,fa4.vllm=$(python cute)" --python "ffpa=$(python ffpa)"
     ;;
   flashinfer)
-    environment flashinfer flashinfer
     export FLASHINFER_CUDA_ARCH_LIST=9.0a
-    measure flashinfer flashinfer "$contiguous"
-    measure flashinfer-mla flashinfer mla-decode
-    measure flashinfer-paged flashinfer "$paged" --page 16,64
+    measure 90 flashinfer flashinfer 7 --python "$(python flashinfer)"
     ;;
-  *) echo "There is no set $set." >&2; exit 2 ;;
+  others)
+    measure 90 others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"
+    ;;
+  *) echo "There is no run $run." >&2; exit 2 ;;
 esac

@@ -102,6 +102,20 @@ test('the CPU device answers every case: right, refused with a reason, nothing t
   });
 });
 
+test('a device that is held serves the next run, and the one after it that does not hold it', async () => {
+  await withClient({}, async (client) => {
+    for (const hold of [true, true, false, false]) {
+      const statuses: string[] = [];
+      const options = { ...DEFAULT_RUN_OPTIONS, checkOnly: true, hold };
+      const { ended } = await client.run(
+        { deviceId: 'cpu', cases: [sampleCase(1)], options },
+        { onProgress: (progress) => progress.kind === 'row' && statuses.push(progress.result.status) },
+      );
+      assert.deepEqual([ended, statuses], ['complete', ['ok']]);
+    }
+  });
+});
+
 test('cancel is heard in the middle of a long CPU case, and the run ends', async (t) => {
   await withClient(
     {},

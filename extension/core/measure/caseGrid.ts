@@ -7,7 +7,12 @@ import type { RequestForm } from './requestForm';
 const MLA_VALUE_DIM = 512;
 
 /** Seed of all form cases: the same request gives the same inputs everywhere. */
-const FORM_SEED = 1;
+export const FORM_SEED = 1;
+
+/** Head size of V where only that of K was named. */
+export function valueHeadDim(op: AttentionCase['op'], headDim: number): number {
+  return op === 'mlaDecode' ? Math.min(headDim, MLA_VALUE_DIM) : headDim;
+}
 
 /**
  * The cases of a form, head sizes outer, page layouts inner; repeated entries count once.
@@ -23,7 +28,7 @@ export function expandForm(form: RequestForm): AttentionCase[] {
         kvDtype: 'auto',
         kvScale: 1,
         headDim,
-        headDimV: form.op === 'mlaDecode' ? Math.min(headDim, MLA_VALUE_DIM) : headDim,
+        headDimV: valueHeadDim(form.op, headDim),
         qHeads: form.qHeads,
         kvHeads: form.kvHeads,
         batch: form.batch,

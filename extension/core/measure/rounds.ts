@@ -62,9 +62,9 @@ export function medianInterval(values: readonly number[]): { readonly low: numbe
 
 /**
  * The row of several rounds: any round that is not `ok` is the answer; else the round with the middle time, whole, with the
- * times of all rounds beside it and the largest errors of any. One round is itself.
+ * times of all rounds beside it and the largest errors of any. One round is itself. `checked` was compared before the rounds.
  */
-export function rowOfRounds(rounds: readonly ResultRow[]): ResultRow | null {
+export function rowOfRounds(rounds: readonly ResultRow[], checked: ResultRow | null = null): ResultRow | null {
   const [first] = rounds;
   if (first === undefined || rounds.length === 1) return first ?? null;
   const failed = rounds.find((row) => row.result.status !== 'ok');
@@ -73,7 +73,7 @@ export function rowOfRounds(rounds: readonly ResultRow[]): ResultRow | null {
   const byTime = [...rounds].sort((a, b) => (a.result.gpuMs?.median ?? 0) - (b.result.gpuMs?.median ?? 0));
   const middle = byTime[(byTime.length - 1) >> 1] ?? first;
   const most = (pick: (result: CaseResult) => number | null): number | null =>
-    rounds.reduce<number | null>((worst, { result }) => {
+    [...rounds, ...(checked === null ? [] : [checked])].reduce<number | null>((worst, { result }) => {
       const value = pick(result);
       return value === null || (worst !== null && worst >= value) ? worst : value;
     }, null);

@@ -74,13 +74,13 @@ export function engineChart(rows: readonly ResultRow[], device: string): string 
 function panelsOf(rows: readonly ResultRow[]): readonly Panel[] {
   return engineTables(rows).flatMap((table) =>
     table.layouts.flatMap((layout): Panel[] => {
-      const groups = table.headDims.flatMap((headDim): Group[] => {
+      const groups = table.headSizes.flatMap((size): Group[] => {
         const bars = table.engines.flatMap((engine): Bar[] => {
-          const row = rowOf(table, engine, headDim, layout);
+          const row = rowOf(table, engine, size, layout);
           const value = row === null || row.result.status !== 'ok' ? null : rateOf(row);
           return value === null ? [] : [{ label: engineLabel(engine), value, bundled: engine === BUNDLED_ENGINE }];
         });
-        return bars.some((bar) => !bar.bundled) ? [{ label: `Head size ${headDim}`, bars }] : [];
+        return bars.some((bar) => !bar.bundled) ? [{ label: `Head size ${size}`, bars }] : [];
       });
       const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
       const title = `${table.op}${mask}, ${formatPageSize(layout)}`;

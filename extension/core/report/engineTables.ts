@@ -3,10 +3,14 @@ import type { AttentionOp, ResultRow } from '../attentionCase';
 import { NEWEST_RELEASE } from '../catalog/releases';
 import type { MatrixCell } from '../evaluation';
 import { formatPageSize, threeFigures } from '../format';
+import { headDimText } from '../measure/caseGrid';
 import { rateOf, rateUnit } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
 import { explain } from '../rules/explanation';
 import type { Report } from './report';
+
+/** The library's function has no argument for the case, so it was not asked. */
+const NO_ARGUMENT = 'no argument';
 
 /** One table: rows of one operation and mask. */
 export interface EngineTable {
@@ -15,7 +19,8 @@ export interface EngineTable {
   readonly unit: 'TFLOP/s' | 'TB/s';
   /** In the order of the report. */
   readonly engines: readonly string[];
-  readonly headDims: readonly number[];
+  /** `128`, or `192/128` where keys and values differ; ascending. */
+  readonly headSizes: readonly string[];
   readonly layouts: readonly (number | null)[];
   readonly rows: readonly ResultRow[];
 }
@@ -42,7 +47,7 @@ export function engineTables(rows: readonly ResultRow[]): readonly EngineTable[]
         causal: first.causal,
         unit: rateUnit(first),
         engines: unique(own.map((row) => row.engine)),
-        headDims: unique(own.map((row) => row.case.headDim)).sort((a, b) => a - b),
+        headSizes: unique([...own].sort((a, b) => a.case.headDim - b.case.headDim).map((row) => headDimText(row.case))),
         layouts: unique(own.map((row) => row.case.pageSize)).sort((a, b) => (a ?? 0) - (b ?? 0)),
         rows: own,
       },
@@ -56,7 +61,7 @@ export function engineMarkdown(report: Report): string {
   const tables = engineTables(report.rows).map((table) => tableMarkdown(table, report, refusals));
   const words = [...refusals].map(([text, engines]) => `- ${[...engines].join(', ')}: ${text}`);
   return [
-    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured.`,
+    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured; ${NO_ARGUMENT} = the library’s function has none for it.`,
     ...tables,
     ...(words.length === 0 ? [] : ['In the libraries’ own words:\n\n' + words.join('\n')]),
   ].join('\n\n');
@@ -64,22 +69,34 @@ export function engineMarkdown(report: Report): string {
 
 function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string, Set<string>>): string {
   const cells = declaredCells(table, report);
-  const lines = table.engines.flatMap((engine) =>
-    table.layouts.flatMap((layout) => {
-      const texts = table.headDims.map((headDim) => cellText(table, report, cells, engine, headDim, layout, refusals));
-      return texts.every((text) => text === '– / –') ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
-    }),
-  );
+  const lines = table.engines
+    .filter((engine) => isTold(table, cells, engine))
+    .flatMap((engine) =>
+      table.layouts.flatMap((layout) => {
+        const texts = table.headSizes.map((size) => cellText(table, report, cells, engine, size, layout, refusals));
+        const nothing = texts.every((text) => text.endsWith('/ –') || text === `– / ${NO_ARGUMENT}`);
+        return nothing ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
+      }),
+    );
   const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
   return [
     `**${table.op}${mask}, ${table.unit}**`,
     '',
     ...[
-      ['engine', 'KV', ...table.headDims.map((dim) => `d${dim}`)],
-      ['---', '---', ...table.headDims.map(() => '---:')],
+      ['engine', 'KV', ...table.headSizes.map((size) => `d${size}`)],
+      ['---', '---', ...table.headSizes.map(() => '---:')],
       ...lines,
     ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`),
   ].join('\n');
+}
+
+/** Of an engine that did nothing of this kind, and of which nothing is declared, there is nothing to tell. */
+function isTold(table: EngineTable, cells: ReadonlyMap<string, MatrixCell>, engine: string): boolean {
+  const subject = engineSubject(engine, table.op);
+  return (
+    table.rows.some((row) => row.engine === engine && row.result.status !== 'unsupported') ||
+    [...cells.keys()].some((key) => key.startsWith(`${subject}|`))
+  );
 }
 
 function cellText(
@@ -87,15 +104,16 @@ function cellText(
   report: Report,
   cells: ReadonlyMap<string, MatrixCell>,
   engine: string,
-  headDim: number,
+  headSize: string,
   pageSize: number | null,
   refusals: Map<string, Set<string>>,
 ): string {
-  const declared = cells.get(cellKey(engineSubject(engine, table.op), headDim, pageSize))?.works.answer ?? '–';
-  const row = rowOf(table, engine, headDim, pageSize);
+  const declared = cells.get(cellKey(engineSubject(engine, table.op), headSize, pageSize))?.works.answer ?? '–';
+  const row = rowOf(table, engine, headSize, pageSize);
   if (row === null) return `${declared} / –`;
   const { status, reason } = row.result;
   if (status !== 'ok') {
+    if (reason?.code === 'refusedByAdapter') return `${declared} / ${NO_ARGUMENT}`;
     const text = reason?.text ?? '';
     if (text !== '') refusals.set(text, (refusals.get(text) ?? new Set<string>()).add(engineLabel(engine)));
     return `${declared} / ${reason?.code === 'refusedByLibrary' ? 'refuses' : status}`;
@@ -105,18 +123,25 @@ function cellText(
   return `${declared} / ${rateFigure(row)}${ratio === undefined ? '' : `, ×${ratio.ratio.toFixed(2)}`}`;
 }
 
-/** Of several lengths the longest; figures of short runs are mostly launch overhead. */
-export function rowOf(table: EngineTable, engine: string, headDim: number, pageSize: number | null): ResultRow | null {
+/** Of several shapes the largest; figures of short runs are mostly launch overhead. */
+export function rowOf(table: EngineTable, engine: string, headSize: string, pageSize: number | null): ResultRow | null {
   const own = table.rows.filter(
-    (row) => row.engine === engine && row.case.headDim === headDim && row.case.pageSize === pageSize,
+    (row) => row.engine === engine && headDimText(row.case) === headSize && row.case.pageSize === pageSize,
   );
   return own.reduce<ResultRow | null>((best, row) => (best === null || work(row) > work(best) ? row : best), null);
 }
 
+/** Of a prefill the pairs of query and key, else the bytes read. */
 function work({ case: asked }: ResultRow): number {
-  const tokens = (lens: number | readonly number[]): number =>
-    typeof lens === 'number' ? lens * asked.batch : lens.reduce((sum, length) => sum + length, 0);
-  return tokens(asked.kvLens) * asked.kvHeads;
+  const lengths = (lens: number | readonly number[]): readonly number[] =>
+    typeof lens === 'number' ? new Array<number>(asked.batch).fill(lens) : lens;
+  const queries = lengths(asked.qLens);
+  const keys = lengths(asked.kvLens);
+  return keys.reduce(
+    (sum, length, index) =>
+      sum + length * (asked.op === 'prefill' ? (queries[index] ?? 0) * asked.qHeads : asked.kvHeads),
+    0,
+  );
 }
 
 function rateFigure(row: ResultRow): string {
@@ -129,13 +154,20 @@ function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, 
   const device = report.facts?.devices.find((each) => each.id === first?.deviceId);
   const capability = device?.computeCapability ?? null;
   if (first === undefined || capability === null) return new Map();
+  // The rules know one head size of keys and values, except for MLA, whose own backends they describe.
+  const sizes = new Map(
+    table.rows
+      .filter((row) => row.case.headDim === row.case.headDimV || table.op === 'mlaDecode')
+      .map((row) => [row.case.headDim, headDimText(row.case)]),
+  );
+  if (sizes.size === 0) return new Map();
   const { answer } = explain({
     vllmVersion: { value: NEWEST_RELEASE, setIn: 'user' },
     capability,
     form: {
       op: table.op,
       dtype: first.case.dtype,
-      headDims: [...table.headDims],
+      headDims: [...sizes.keys()],
       pageSizes: [...table.layouts],
       qHeads: first.case.qHeads,
       kvHeads: first.case.kvHeads,
@@ -149,11 +181,13 @@ function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, 
     environment: null,
     flag: 'off',
   });
-  return new Map(answer.cells.map((cell) => [cellKey(cell.subject, cell.headDim, cell.pageSize), cell]));
+  return new Map(
+    answer.cells.map((cell) => [cellKey(cell.subject, sizes.get(cell.headDim) ?? '', cell.pageSize), cell]),
+  );
 }
 
-function cellKey(subject: string, headDim: number, pageSize: number | null): string {
-  return `${subject}|${headDim}|${pageSize ?? 'contiguous'}`;
+function cellKey(subject: string, headSize: string, pageSize: number | null): string {
+  return `${subject}|${headSize}|${pageSize ?? 'contiguous'}`;
 }
 
 function unique<T>(values: readonly T[]): T[] {

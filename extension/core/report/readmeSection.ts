@@ -3,6 +3,7 @@ import type { Report } from './report';
 import { parseReport } from './report';
 import { engineChart } from './engineChart';
 import { engineMarkdown, hasEngines } from './engineTables';
+import { peerMarkdown } from './peerTable';
 import { reportMarkdown, reportSummary, reportTallyMarkdown } from './reportMarkdown';
 
 /** One report of the README. */
@@ -19,9 +20,19 @@ export function readmeSection(reports: readonly ReadmeReport[], chartFile: strin
     const report = parseReport(text, file);
     return `### ${title}\n\n${body(report)}\n\n([${file}](${file}))`;
   });
-  const chart =
-    readmeChart(reports) === null ? [] : [`![Measured rates of attention engines by head size](${chartFile})`];
-  return ['\n## Measured', ...chart, ...parts].join('\n\n') + '\n\n';
+  const peers = peerMarkdown(reports.map(({ file, text }) => parseReport(text, file)));
+  return (
+    [
+      '\n## Measured',
+      ...(peers === '' ? [] : [`### Beside the fastest installed library\n\n${peers}`]),
+      ...(readmeChart(reports) === null
+        ? []
+        : [
+            `![Measured rates of attention engines by head size](${chartFile})\n\nLibraries whose pins conflict were measured in runs of their own; a rate moves by a few percent from run to run, the ratios do not.`,
+          ]),
+      ...parts,
+    ].join('\n\n') + '\n\n'
+  );
 }
 
 /** The chart of all reports with installed libraries; `null` = there is none. Of an engine in several reports the first counts. */

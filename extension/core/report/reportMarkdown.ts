@@ -81,7 +81,7 @@ function table(rows: readonly ResultRow[]): string[] {
 }
 
 /** What was asked, page layout aside. */
-function caseCells({ case: asked }: ResultRow): string[] {
+export function caseCells({ case: asked }: Pick<ResultRow, 'case'>): string[] {
   const lens = (value: number | readonly number[]): string =>
     typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
   return [

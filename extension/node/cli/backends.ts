@@ -13,14 +13,14 @@ import { sideBySide } from '../../core/measure/sideBySide';
 import type { LibraryState } from '../../core/report/report';
 import { explain } from '../../core/rules/explanation';
 import type { Finding } from '../../core/verdict';
-import { benchScript, type BackendPlan } from '../backendRunner';
+import { benchScript, interpreterOf, type BackendPlan } from '../backendRunner';
 import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { paint, type CliIo } from './io';
 import { usage, wholeNumber } from './options';
 
 export const BACKEND_OPTIONS = {
   backends: { type: 'string' },
-  python: { type: 'string' },
+  python: { type: 'string', multiple: true },
   rounds: { type: 'string' },
 } as const;
 
@@ -28,12 +28,13 @@ export const BACKEND_HELP = `Installed libraries, beside the bundled kernels:
   --backends all|NAME,…  ${wrap(BACKEND_ENGINES.join(', '), 72).join('\n                       ')};
                        fa4.system,fa4.vllm shows what use_system_flash_attn exchanges
   --python PATH        interpreter (or folder of the environment) that has them; default: the active virtual environment
+  --python NAME,…=PATH the same for some of them, whose requirements exclude those of the others; may be repeated
   --rounds N           all engines take turns case by case, N times; 7 or more give the ratio to the bundled
                        kernel a 95 % interval (default 1)`;
 
 interface BackendValues {
   readonly backends?: string | undefined;
-  readonly python?: string | undefined;
+  readonly python?: readonly string[] | undefined;
   readonly rounds?: string | undefined;
 }
 
@@ -47,8 +48,13 @@ export async function readBackends(values: BackendValues, io: CliIo): Promise<Ba
     return null;
   }
   const engines = enginesOf(values.backends);
-  const interpreter = await interpreterOf(values.python, io);
-  return { interpreter, scriptPath: benchScript(io.rootDir), env: io.env, engines, rounds };
+  return {
+    ...(await interpretersOf(values.python ?? [], engines, io)),
+    scriptPath: benchScript(io.rootDir),
+    env: io.env,
+    engines,
+    rounds,
+  };
 }
 
 function enginesOf(text: string): readonly BackendEngine[] {
@@ -63,12 +69,41 @@ function enginesOf(text: string): readonly BackendEngine[] {
   });
 }
 
-async function interpreterOf(python: string | undefined, io: CliIo): Promise<string> {
+/** The interpreter of all engines, and of those that have another one. Throws `usage`. */
+async function interpretersOf(
+  given: readonly string[],
+  engines: readonly BackendEngine[],
+  io: CliIo,
+): Promise<Pick<BackendPlan, 'interpreter' | 'interpreters'>> {
+  const interpreters: Partial<Record<BackendEngine, string>> = {};
+  let common: string | null = null;
+  for (const text of given) {
+    const named = /^([\w.]+(?:,[\w.]+)*)=(.+)$/s.exec(text);
+    const found = await interpreterAt(named?.[2] ?? text);
+    if (named === null) {
+      if (common !== null)
+        throw usage('--python PATH without names is given twice; name the engines of one: NAME,…=PATH.');
+      common = found;
+    }
+    for (const engine of named === null ? [] : enginesOf(named[1] ?? '')) {
+      if (!engines.includes(engine)) throw usage(`--python names ${engine}, which is not among --backends.`);
+      interpreters[engine] = found;
+    }
+  }
   const active = io.env['VIRTUAL_ENV'] ?? '';
-  if (python === undefined && active === '') {
+  if (common === null && active !== '') common = await interpreterAt(active);
+  // Where every engine has its own, none is needed for all.
+  common ??= engines.every((engine) => interpreters[engine] !== undefined)
+    ? (Object.values(interpreters)[0] ?? null)
+    : null;
+  if (common === null) {
     throw usage('--backends needs --python PATH: the interpreter of the environment whose libraries are measured.');
   }
-  const asked = path.resolve(python ?? active);
+  return { interpreter: common, interpreters };
+}
+
+async function interpreterAt(text: string): Promise<string> {
+  const asked = path.resolve(text);
   const found = await namedInterpreter(asked);
   if (found === null) throw usage(`${asked} holds no virtual environment; name its python.`);
   return found;
@@ -158,7 +193,10 @@ export function hostText(hostUs: number | null): string {
   return hostUs === null ? NOT_KNOWN : formatMs(hostUs / 1000);
 }
 
-/** What the rows say against the rules of the environment's vLLM; nothing for the CPU device, whose figures concern no GPU. */
+/**
+ * What the rows say against the rules of the vLLM in each engine's environment; nothing for the CPU device, whose figures
+ * concern no GPU.
+ */
 export async function contradictionsOf(
   rows: readonly ResultRow[],
   device: DeviceFacts,
@@ -167,41 +205,54 @@ export async function contradictionsOf(
 ): Promise<readonly Finding[]> {
   const capability = device.computeCapability;
   if (capability === null) return [];
-  const environment = await inspected(plan, io);
-  return (['mla', 'other'] as const).flatMap((kind) => {
-    const own = rows.filter((row) => (row.case.op === 'mlaDecode') === (kind === 'mla'));
-    const [first] = own;
-    if (first === undefined) return [];
-    const { answer } = explain({
-      vllmVersion: { value: 'newest', setIn: 'default' },
-      capability,
-      form: {
-        op: first.case.op,
-        dtype: first.case.dtype,
-        headDims: [...new Set(own.map((row) => row.case.headDim))],
-        pageSizes: [...new Set(own.map((row) => row.case.pageSize))],
-        qHeads: Math.max(1, first.case.qHeads),
-        kvHeads: Math.max(1, first.case.kvHeads),
-        batch: 1,
-        qLen: 1,
-        kvLen: 1,
-        causal: true,
-      },
-      model: null,
-      serve: null,
-      environment,
-      flag: 'off',
-    });
-    const release = `vLLM ${answer.evaluation.catalog.requestedVersion}`;
-    return engineFindings({ rows: own, cells: answer.cells, release, fa4Forced: false });
+  const findings: Finding[] = [];
+  for (const interpreter of new Set(plan.engines.map((engine) => interpreterOf(plan, engine)))) {
+    const environment = await inspected(interpreter, io);
+    const engines = new Set<string>(plan.engines.filter((engine) => interpreterOf(plan, engine) === interpreter));
+    for (const kind of ['mla', 'other'] as const) {
+      const own = rows.filter((row) => engines.has(row.engine) && (row.case.op === 'mlaDecode') === (kind === 'mla'));
+      findings.push(...contradictionsIn(own, capability, environment));
+    }
+  }
+  return findings;
+}
+
+function contradictionsIn(
+  rows: readonly ResultRow[],
+  capability: NonNullable<DeviceFacts['computeCapability']>,
+  environment: EnvironmentFacts | null,
+): readonly Finding[] {
+  const [first] = rows;
+  if (first === undefined) return [];
+  const { answer } = explain({
+    vllmVersion: { value: 'newest', setIn: 'default' },
+    capability,
+    form: {
+      op: first.case.op,
+      dtype: first.case.dtype,
+      headDims: [...new Set(rows.map((row) => row.case.headDim))],
+      pageSizes: [...new Set(rows.map((row) => row.case.pageSize))],
+      qHeads: Math.max(1, first.case.qHeads),
+      kvHeads: Math.max(1, first.case.kvHeads),
+      batch: 1,
+      qLen: 1,
+      kvLen: 1,
+      causal: true,
+    },
+    model: null,
+    serve: null,
+    environment,
+    flag: 'off',
   });
+  const release = `vLLM ${answer.evaluation.catalog.requestedVersion}`;
+  return engineFindings({ rows, cells: answer.cells, release, fa4Forced: false });
 }
 
 /** Which vLLM the environment has decides which rules its libraries are held against; without an answer the newest ones. */
-async function inspected(plan: BackendPlan, io: CliIo): Promise<EnvironmentFacts | null> {
+async function inspected(interpreter: string, io: CliIo): Promise<EnvironmentFacts | null> {
   try {
     return await probePythonEnvironment({
-      interpreter: plan.interpreter,
+      interpreter,
       scriptPath: probeScript(io.rootDir),
       env: io.env,
       signal: io.signal,

@@ -1,9 +1,12 @@
-/** `attn-diag run`: the bundled kernels, and installed libraries beside them, on a preset or on a shape given by hand. */
+/** `attn-diag run`: the bundled kernels, and installed libraries beside them, on a preset, a shape given by hand or listed cases. */
+import type { AttentionCase } from '../../core/attentionCase';
 import { expandForm, expandForms } from '../../core/measure/caseGrid';
+import { MAX_CASE_LIST_BYTES, parseCaseList } from '../../core/measure/caseList';
 import { findPreset, PRESETS, type Preset } from '../../core/measure/presets';
 import type { RequestForm } from '../../core/measure/requestForm';
 import { textTable } from '../../core/format';
 import { DEFAULT_RUN_OPTIONS, type RunOptions } from '../../protocol/helperApi';
+import { readTextFile } from '../reportFile';
 import { BACKEND_HELP, BACKEND_OPTIONS, readBackends } from './backends';
 import { EXIT, type Command } from './io';
 import { DEVICE_HELP, DEVICE_OPTIONS, measure } from './measure';
@@ -29,6 +32,7 @@ const RUN_OPTIONS = {
   ...SHAPE_OPTIONS,
   ...BACKEND_OPTIONS,
   preset: { type: 'string' },
+  cases: { type: 'string' },
   'list-presets': { type: 'boolean', default: false },
   'check-only': { type: 'boolean', default: false },
   'check-rows': { type: 'string' },
@@ -41,13 +45,15 @@ const RUN_OPTIONS = {
 export const runCommand: Command = {
   name: 'run',
   summary: 'measure the bundled kernels and installed libraries: correctness, time, share of the measured ceiling',
-  help: `usage: attn-diag run [--preset ID] [shape] [options]
+  help: `usage: attn-diag run [--preset ID | --cases FILE] [shape] [options]
 
 Runs every head size with every page layout, checks each against a float64 reference and times it.
 Without --device it takes the first GPU, else the CPU reference device (with smaller presets).
 
   --preset ID,…        named requests, run one after the other (see --list-presets); default: quick
   --list-presets       print the presets and stop
+  --cases FILE         a JSON list of cases instead, as the rows of a report hold them: op, headDim, qHeads, kvHeads,
+                       batch, qLens, kvLens and causal are needed, the rest has defaults (bf16, contiguous, …)
 
 Shape (changes the preset):
   --op OP              prefill or decode
@@ -81,8 +87,9 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
     }
     if (values.cpu && values.device !== undefined) throw usage('--cpu and --device exclude each other.');
     if (values.causal === true && values.full === true) throw usage('--causal and --full exclude each other.');
-    const presets = (values.preset ?? 'quick').split(',').map((id) => chosenPreset(id.trim()));
     const change = readShape(values);
+    const listed = await readCases(values.cases, values.preset !== undefined || Object.keys(change).length > 0);
+    const presets = (values.preset ?? 'quick').split(',').map((id) => chosenPreset(id.trim()));
     // Read now, so that a mistake is told before any device is touched.
     const options = readRunOptions(values);
     const backends = await readBackends(values, io);
@@ -91,6 +98,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       device: values.cpu ? 'cpu' : (values.device ?? null),
       busyOk: values['busy-ok'],
       cases: (device) =>
+        listed ??
         expandForms(presets.map((preset) => ({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }))),
       options,
       backends,
@@ -100,6 +108,13 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
     });
   },
 };
+
+/** The cases of --cases; `null` = they are not listed in a file. */
+async function readCases(file: string | undefined, alsoShaped: boolean): Promise<readonly AttentionCase[] | null> {
+  if (file === undefined) return null;
+  if (alsoShaped) throw usage('--cases names whole cases; --preset and the options of the shape do not go with it.');
+  return parseCaseList(await readTextFile(file, MAX_CASE_LIST_BYTES), file);
+}
 
 function chosenPreset(id: string): Preset {
   const preset = findPreset(id);

@@ -25,6 +25,8 @@ class FlashMlaAdapter(Adapter):
         return vllm_version(self.folder)
 
     def supports(self, problem):
+        if problem.pages is None:
+            raise Refused("flash_mla_with_kvcache() takes a paged KV cache only.")
         if len(set(problem.q_lens)) != 1:
             raise Refused("flash_mla_with_kvcache() takes one query length for all sequences.")
         if problem.window is not None:

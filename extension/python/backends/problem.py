@@ -11,6 +11,8 @@ MIX1 = 0xBF58476D1CE4E5B9
 MIX2 = 0x94D049BB133111EB
 
 TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_SINK, TENSOR_PAGE, TENSOR_ROW = 1, 2, 3, 4, 5, 6
+# Operations per byte of KV from which MLA decode is counted in operations (extension/core/measure/countedRate.ts).
+TENSOR_BOUND_FLOP_PER_BYTE = 160
 PATTERN_OUTLIERS, PATTERN_TIES, PATTERN_REPEATED_PAGES = 1, 2, 3
 
 # Rows next to tile edges are where masks go wrong.
@@ -194,6 +196,14 @@ class Problem(object):
         """Bytes of K and V that one launch has to read."""
         dims = self.head_dim if self.mla else self.head_dim + self.head_dim_v
         return float(self.kv_tokens) * self.kv_heads * dims * (1 if self.fp8 else 2)
+
+    @property
+    def counts_bytes(self):
+        """Whether bytes read or operations say how fast it is."""
+        if not self.mla:
+            return self.op != "prefill"
+        row_bytes = self.head_dim * (1 if self.fp8 else 2)
+        return 2 * (self.head_dim + self.head_dim_v) * self.q_heads * self.max_q < TENSOR_BOUND_FLOP_PER_BYTE * row_bytes
 
     def set_bytes(self):
         """Device bytes of one copy of Q, K and V as stored."""

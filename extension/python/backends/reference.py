@@ -42,13 +42,14 @@ def _stored(problem, tensor, sequence, tokens, head, dim, device):
     return out
 
 
-def compute_reference(problem, rows, device, sinks_type=torch.float32):
-    """The reference of `rows` as from Problem.sample_rows. `sinks_type`: what the library takes sinks as, a rounding of its inputs."""
+def compute_reference(problem, rows, device, sinks_type):
+    """The reference of `rows` as from Problem.sample_rows. `sinks_type`: what the library takes sinks as, a rounding of its
+    inputs; None = float32."""
     dtype = DTYPES[problem.dtype]
     kv_scale = torch.tensor(problem.kv_scale, dtype=torch.float32).item() if problem.fp8 else 1.0
     sinks = sink_values(problem, device)
     if sinks is not None:
-        sinks = sinks.to(sinks_type).to(torch.float64)
+        sinks = sinks.to(sinks_type or torch.float32).to(torch.float64)
     group = problem.q_heads // problem.kv_heads
     outs, roundeds, lses = [], [], []
     first = 0
@@ -80,11 +81,12 @@ def compute_reference(problem, rows, device, sinks_type=torch.float32):
         for i in range(0, len(part), step):
             j = slice(i, i + step)
             out, rounded, lse = _rows(problem, q[j], k, v, hidden[j], sink[j] if sink is not None else None, kv_scale, dtype)
-            outs.append(out.cpu())
-            roundeds.append(rounded.cpu())
-            lses.append(lse.cpu())
+            outs.append(out)
+            roundeds.append(rounded)
+            lses.append(lse)
         first = last
-    return Reference(rows, torch.cat(outs), torch.cat(roundeds), torch.cat(lses))
+    # moved at the end, so that the device need not be waited for after each part
+    return Reference(rows, *(torch.cat(parts).cpu() for parts in (outs, roundeds, lses)))
 
 
 def _rows(problem, q, k, v, hidden, sink, kv_scale, dtype):

@@ -90,12 +90,14 @@ def parse_request(line):
 
 
 class Session(object):
-    """Keeps what was imported from one request to the next."""
+    """Keeps what was imported from one request to the next, and the last case where the caller comes back to it."""
 
     def __init__(self, wire):
         self.wire = wire
         self.adapters = {}
         self.devices = {}
+        # (engine, device, case): the CaseRunner that has it prepared
+        self.held = None
 
     def carry_out(self, line):
         try:
@@ -134,6 +136,9 @@ class Session(object):
         else:
             # Libraries may have put handlers of their own in place.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            # torch alone is a million objects, which no collection after a case need look through
+            gc.collect()
+            gc.freeze()
             self.adapters[engine] = adapter
             return adapter
         version = dist_version(adapter.dist) if adapter is not None else None
@@ -152,13 +157,26 @@ class Session(object):
         if device is None:
             return
         for item in request["cases"]:
-            runner = CaseRunner(self.wire, adapter, device, request, item["caseIndex"])
-            self.wire.row(item["caseIndex"], runner.result(item["case"]))
-            runner = None
-            gc.collect()
-            device.release()
+            self.wire.row(item["caseIndex"], self._turn(adapter, device, request, item))
             if device.lost():
                 os._exit(EXIT_DEVICE_LOST)  # without "done"; destructors would hang on the dead context
+
+    def _turn(self, adapter, device, request, item):
+        """The result of one case, which stays prepared while the request says so and everything went well."""
+        key = (request["engine"], request["deviceId"], json.dumps(item["case"], sort_keys=True))
+        running = request["command"] == "run"
+        if self.held is not None and not (running and self.held[0] == key):
+            self.held = None
+            release(device)
+        if self.held is not None:
+            answer = self.held[1].again(request, item["caseIndex"])
+        else:
+            self.held = (key, CaseRunner(self.wire, adapter, device))
+            answer = self.held[1].first(request, item["caseIndex"], item["case"])
+        if not (running and request["options"]["hold"] and answer["status"] == "ok"):
+            self.held = None
+            release(device)
+        return answer
 
     def _device(self, device_id, on_cpu):
         if device_id not in self.devices:
@@ -166,6 +184,12 @@ class Session(object):
 
             self.devices[device_id] = device.Cpu() if on_cpu else device.Gpu(device_id)
         return self.devices[device_id]
+
+
+def release(device):
+    """Gives back what the last case used."""
+    gc.collect()
+    device.release()
 
 
 def import_torch():
@@ -180,22 +204,22 @@ def torch_version():
 
 
 class CaseRunner(object):
-    """One case through one library: prepare, check, time."""
+    """One case through one library: prepare, check, time; and again, with what the first time has prepared."""
 
-    def __init__(self, wire, adapter, device, request, index):
+    def __init__(self, wire, adapter, device):
         self.wire = wire
         self.adapter = adapter
         self.device = device
-        self.options = request["options"]
-        self.ceilings = request.get("ceilings") or {}
-        self.warm = request["command"] == "warm"
-        self.index = index
+        self.stage = "prepare"
         self.fields = {}
+        self.timer = None
 
     def phase(self, name):
         self.wire.phase(self.index, name)
 
-    def result(self, case):
+    def first(self, request, index, case):
+        """The result of a case that is new."""
+        self._take(request, index)
         try:
             problem = Problem(case)
         except BadCase as error:
@@ -203,8 +227,24 @@ class CaseRunner(object):
         except (KeyError, TypeError, ValueError) as error:
             text = "The case is not understood: {}: {}".format(type(error).__name__, error)
             return result("failed", reason("badCase", text))
+        return self._guarded(lambda: self._first(problem, request["command"] == "warm"))
+
+    def again(self, request, index):
+        """The result of the same case: inputs, reference and plan are there; the output is new, and compared anew."""
+        self._take(request, index)
+        return self._guarded(self._again)
+
+    def _take(self, request, index):
+        self.options = request["options"]
+        self.ceilings = request.get("ceilings") or {}
+        self.index = index
+
+    def _guarded(self, work):
+        import torch
+
         try:
-            return self._run(problem)
+            with torch.no_grad():
+                return work()
         except Refused as error:
             return self._ended("unsupported", "refusedByAdapter", error)
         except KeyboardInterrupt:
@@ -217,140 +257,178 @@ class CaseRunner(object):
             error.__traceback__ = None
             return self._ended(status, code, text)
 
-    def _ended(self, status, code, text, **fields):
+    def _ended(self, status, code=None, text=None):
+        fields = self.fields
         if status != "ok":
-            for name in ("gpuMs", "hostUs", "tflops", "tbps", "percentOfCeiling", "ceiling", "smClockMHz"):
-                self.fields.pop(name, None)
-        return result(status, reason(code, text) if code else None, **dict(self.fields, **fields))
+            timed = ("gpuMs", "hostUs", "tflops", "tbps", "percentOfCeiling", "ceiling", "smClockMHz")
+            fields = {name: value for name, value in fields.items() if name not in timed}
+        return result(status, reason(code, text) if code else None, **fields)
 
-    stage = "prepare"
+    def _first(self, problem, warm):
+        ended = self._too_large(problem) or self._allocate(problem)
+        if ended is not None:
+            return ended
+        value = self._first_call(problem)
+        if warm:
+            return self._ended("ok")
+        return self._check(value, self._reference()) or self._time()
 
-    def _run(self, problem):
+    def _again(self):
+        self.fields["jitMs"] = None
+        self.phase("check")
+        self.stage = "call"
+        return self._check(self._call(), self.expected) or self._time()
+
+    def _too_large(self, problem):
+        """A result for what is not even tried; None for everything else."""
         import torch
 
-        from . import inputs, reference
+        from . import inputs
 
-        self.stage = "prepare"
         self.adapter.supports(problem)
-        on_gpu = self.device.name == "cuda"
-        if not on_gpu and problem.flops() > MAX_CPU_FLOPS and not self.options.get("allowSlowCpu"):
+        if self.device.name == "cpu" and problem.flops() > MAX_CPU_FLOPS and not self.options.get("allowSlowCpu"):
             text = "Too large for the CPU: {:.0f} GFLOP, the limit is {:.0f}. Choose a smaller case, or allow slow CPU runs."
             return result("unsupported", reason("tooLargeForCpu", text.format(problem.flops() / 1e9, MAX_CPU_FLOPS / 1e9)))
         if problem.fp8 and inputs.FP8 is None:
             raise Refused("This torch ({}) has no float8_e4m3fn type.".format(torch.__version__))
+        return None
+
+    def _allocate(self, problem):
+        """Makes inputs and output; a result when they would take more than the run may use."""
+        import torch
+
+        from . import inputs
+
         self.phase("allocate")
-        once = problem.out_bytes() * 2 + self.adapter.workspace_bytes(problem) + (256 << 20 if on_gpu else 0)
+        on_gpu = self.device.name == "cuda"
+        self.problem = problem
+        self.once = problem.out_bytes() * 2 + self.adapter.workspace_bytes(problem) + (256 << 20 if on_gpu else 0)
         free = self.device.free_bytes()
-        allowed = None if free is None else free * self.options["maxMemoryFraction"]
-        if allowed is not None and once + problem.set_bytes() > allowed:
-            needed = (once + problem.set_bytes()) / 2**30
+        self.allowed = None if free is None else free * self.options["maxMemoryFraction"]
+        if self.allowed is not None and self.once + problem.set_bytes() > self.allowed:
+            needed = (self.once + problem.set_bytes()) / 2**30
             text = (
                 "This case needs about {:.2f} GiB of memory; the run may use {:.2f} GiB. "
                 "Make it smaller, free memory, or raise the memory share."
             )
-            return result("outOfMemory", reason("memoryLimit", text.format(needed, allowed / 2**30)))
+            return result("outOfMemory", reason("memoryLimit", text.format(needed, self.allowed / 2**30)))
         if on_gpu:
-            self.device.limit_memory(allowed)
-        with torch.no_grad():
-            place = self.device.torch_device
-            tensors = inputs.make_tensors(problem, place)
-            tables = inputs.Tables(problem, place)
-            out = torch.full(
-                (problem.q_tokens, problem.q_heads, problem.head_dim_v),
-                float("nan"),
-                dtype=inputs.DTYPES[problem.dtype],
-                device=place,
-            )
-            self.device.synchronize()
-            self.phase("jit")
-            self.stage = "call"
-            start = time.perf_counter()
-            with Warnings() as said:
-                try:
-                    prepared = self.adapter.prepare(problem, tables, out, self.device)
-                    call = prepared.bind(tensors)
-                    poison_allocator(out)
-                    with prepared.scope():
-                        value = call()
-                    self.device.synchronize()
-                except RuntimeError as error:
-                    raise said.explain(error)
-            self.fields["jitMs"] = (time.perf_counter() - start) * 1e3
-            self.fields["kernel"] = {
-                "name": prepared.kernel,
-                "headDimTile": None,
-                "target": self.device.target,
-                "numSplits": None,
-            }
-            if self.warm:
-                return self._ended("ok", None, None)
-            self.phase("check")
-            self.stage = "check"
-            checked = self.options["checkRows"]
-            rows = problem.sample_rows(None if checked == "all" else checked)
-            expected = reference.compute_reference(problem, rows, place, prepared.sinks_type or torch.float32)
-            verdict = self._judge(problem, prepared, expected, value)
-            if not verdict.finite and problem.pages is not None:
-                # A library may multiply what it should not see by zero; a serving engine keeps numbers there, and so it works.
-                inputs.clear_unused(problem, tensors, place)
-                out.fill_(float("nan"))
-                self.stage = "call"
-                with prepared.scope():
-                    value = call()
-                self.device.synchronize()
-                verdict = self._judge(problem, prepared, expected, value)
-                self.fields["kernel"]["name"] += ", unused page slots zeroed"
-            value = None
-            self.fields.update(
-                relError=verdict.rel_error,
-                roundingFloor=verdict.floor,
-                lseError=verdict.lse_error,
-                checkedRows=len(rows),
-            )
-            if verdict.problem is not None:
-                return self._ended("wrong", *verdict.problem)
-            if self.options["checkOnly"]:
-                return self._ended("ok", None, None)
-            self.stage = "time"
-            if on_gpu:
-                self._time_gpu(problem, prepared, tensors, call, allowed, once)
-            else:
-                self._time_cpu(prepared, call)
-        self._rates(problem)
-        return self._ended("ok", None, None)
+            self.device.limit_memory(self.allowed)
+        place = self.device.torch_device
+        self.tensors = inputs.make_tensors(problem, place)
+        self.tables = inputs.Tables(problem, place)
+        shape = (problem.q_tokens, problem.q_heads, problem.head_dim_v)
+        self.out = torch.full(shape, float("nan"), dtype=inputs.DTYPES[problem.dtype], device=place)
+        self.device.synchronize()
+        return None
 
-    def _judge(self, problem, prepared, expected, value):
+    def _first_call(self, problem):
+        """What the first call returns; says how long it took, with all that was compiled for it."""
+        self.phase("jit")
+        self.stage = "call"
+        start = time.perf_counter()
+        with Warnings() as said:
+            try:
+                self.prepared = self.adapter.prepare(problem, self.tables, self.out, self.device)
+                self.call = self.prepared.bind(self.tensors)
+                value = self._call()
+            except RuntimeError as error:
+                raise said.explain(error)
+        self.fields["jitMs"] = (time.perf_counter() - start) * 1e3
+        self.fields["kernel"] = {
+            "name": self.prepared.kernel,
+            "headDimTile": None,
+            "target": self.device.target,
+            "numSplits": None,
+        }
+        return value
+
+    def _call(self):
+        """One call whose output cannot be that of an earlier one."""
+        self.out.fill_(float("nan"))
+        poison_allocator(self.out)
+        with self.prepared.scope():
+            value = self.call()
+        self.device.synchronize()
+        return value
+
+    def _reference(self):
         from . import reference
 
-        got, lse = prepared.unpack(value)
-        return reference.judge(problem, expected, got, lse if problem.lse else None)
+        self.phase("check")
+        self.stage = "check"
+        checked = self.options["checkRows"]
+        rows = self.problem.sample_rows(None if checked == "all" else checked)
+        sinks = self.prepared.sinks_type
+        self.expected = reference.compute_reference(self.problem, rows, self.device.torch_device, sinks)
+        return self.expected
 
-    def _time_gpu(self, problem, prepared, tensors, call, allowed, once):
+    def _check(self, value, expected):
+        """A result when what came back is wrong; None when it is right."""
+        from . import inputs
+
+        self.stage = "check"
+        verdict = self._judge(value, expected)
+        if not verdict.finite and self.problem.pages is not None:
+            # A library may multiply what it should not see by zero; a serving engine keeps numbers there, and so it works.
+            inputs.clear_unused(self.problem, self.tensors, self.device.torch_device)
+            self.stage = "call"
+            value = self._call()
+            verdict = self._judge(value, expected)
+            self.fields["kernel"]["name"] += ", unused page slots zeroed"
+        self.fields.update(
+            relError=verdict.rel_error,
+            roundingFloor=verdict.floor,
+            lseError=verdict.lse_error,
+            checkedRows=len(expected.rows),
+        )
+        return self._ended("wrong", *verdict.problem) if verdict.problem is not None else None
+
+    def _judge(self, value, expected):
+        from . import reference
+
+        got, lse = self.prepared.unpack(value)
+        return reference.judge(self.problem, expected, got, lse if self.problem.lse else None)
+
+    def _time(self):
+        if self.options["checkOnly"]:
+            return self._ended("ok")
+        self.stage = "time"
+        with self.prepared.scope():
+            if self.device.name == "cuda":
+                self._time_gpu()
+            else:
+                self._time_cpu()
+        self._rates()
+        return self._ended("ok")
+
+    def _time_gpu(self):
         from .timing import GpuTimer
 
-        # copies of the inputs, so that no launch finds its own in the L2 cache
-        wanted = -(-4 * self.device.l2_bytes // max(1, problem.set_bytes()))
-        room = (allowed - once) // max(1, problem.set_bytes())
-        copies = int(max(1, min(wanted, 128, room)))
-        calls = [call] + [prepared.bind(tensors.copy()) for _ in range(copies - 1)]
-        with prepared.scope():
-            timing, host_us, mhz = GpuTimer(calls).run(self.options, self.phase, self.device.clock_mhz)
+        if self.timer is None:
+            # copies of the inputs, so that no launch finds its own in the L2 cache
+            one = max(1, self.problem.set_bytes())
+            wanted = -(-4 * self.device.l2_bytes // one)
+            room = (self.allowed - self.once) // one
+            copies = int(max(1, min(wanted, 128, room)))
+            calls = [self.call] + [self.prepared.bind(self.tensors.copy()) for _ in range(copies - 1)]
+            self.timer = GpuTimer(calls)
+        timing, host_us, mhz = self.timer.run(self.options, self.phase, self.device.clock_mhz)
         self.fields.update(gpuMs=timing, hostUs=host_us, smClockMHz=mhz, contended=self.device.contended())
 
-    def _time_cpu(self, prepared, call):
+    def _time_cpu(self):
         from .timing import time_on_cpu
 
-        with prepared.scope():
-            start = time.perf_counter()
-            call()
-            first_ms = (time.perf_counter() - start) * 1e3
-            self.fields["gpuMs"] = time_on_cpu(call, first_ms, self.options, self.phase)
+        start = time.perf_counter()
+        self.call()
+        first_ms = (time.perf_counter() - start) * 1e3
+        self.fields["gpuMs"] = time_on_cpu(self.call, first_ms, self.options, self.phase)
 
-    def _rates(self, problem):
+    def _rates(self):
         seconds = self.fields["gpuMs"]["median"] * 1e-3
-        self.fields["tflops"] = problem.flops() / seconds * 1e-12
-        self.fields["tbps"] = problem.kv_bytes() / seconds * 1e-12
-        by_memory = problem.op != "prefill"
+        self.fields["tflops"] = self.problem.flops() / seconds * 1e-12
+        self.fields["tbps"] = self.problem.kv_bytes() / seconds * 1e-12
+        by_memory = self.problem.counts_bytes
         ceiling = self.ceilings.get("readStreamTbps" if by_memory else "tensorCoreTflops")
         if ceiling and self.device.name == "cuda":
             self.fields["ceiling"] = "readStream" if by_memory else "tensorCore"

@@ -6,10 +6,16 @@ import torch
 
 # A timed batch is at least this long, so that the events' resolution does not count.
 BATCH_MS = 5.0
+# So many batches at least, fewer where less time is asked for: one for each BATCH_SHARE_MS of it.
 MIN_BATCHES = 10
+FEWEST_BATCHES = 3
+BATCH_SHARE_MS = 20.0
 MAX_BATCHES = 200
 MIN_BATCHES_BUDGET_MS = 4000.0
 HOST_LAUNCHES = 50
+FEWEST_HOST_LAUNCHES = 5
+# Launches whose host time is measured take this much of the GPU's time at most.
+HOST_SHARE = 0.25
 MAX_LAUNCHES = 4000
 # The driver holds about a thousand launches; a call may make a few.
 MAX_QUEUED = 200
@@ -38,6 +44,10 @@ def launches_for(ms, target_ms):
     return int(min(max(1.0, math.ceil(target_ms / max(ms, 1e-4))), MAX_LAUNCHES))
 
 
+def fewest_batches(target_ms):
+    return int(min(max(FEWEST_BATCHES, target_ms / BATCH_SHARE_MS), MIN_BATCHES))
+
+
 class GpuTimer(object):
     """Times `calls` (the same launch on different copies of the inputs, taken in turn) on the current stream."""
 
@@ -46,6 +56,9 @@ class GpuTimer(object):
         self.turn = 0
         self.begin = torch.cuda.Event(enable_timing=True)
         self.end = torch.cuda.Event(enable_timing=True)
+        # Microseconds the host spends per call, and milliseconds of one; known after the first run.
+        self.host_us = None
+        self.ms = None
 
     def launch(self, count):
         calls, turn, total = self.calls, self.turn, len(self.calls)
@@ -53,59 +66,68 @@ class GpuTimer(object):
             calls[i % total]()
         self.turn = (turn + count) % total
 
-    def batch(self, count, held_back_ms=0.0):
+    def batch(self, count, held_back_ms=0.0, meanwhile=None):
         """Milliseconds per launch. The GPU is held back first for as long as the host needs to queue everything: a call that
-        costs more host time than GPU time would be timed as its host time otherwise."""
+        costs more host time than GPU time would be timed as its host time otherwise. `meanwhile` is called while it works."""
         if held_back_ms > 0:
             torch.cuda._sleep(int(held_back_ms * CYCLES_PER_MS))
         self.begin.record()
         self.launch(count)
         self.end.record()
+        if meanwhile is not None:
+            meanwhile()
         self.end.synchronize()
         return self.begin.elapsed_time(self.end) / count
 
-    def host_us(self, ms):
-        """Microseconds the host spends per call, queued back to back on an idle stream."""
+    def time_host(self, budget_ms):
+        """Microseconds the host spends on a call, queued back to back on an idle stream: the median, because the first calls
+        after a pause may wait for a sleeping driver thread."""
         torch.cuda.synchronize()
-        count = min(HOST_LAUNCHES, launches_for(ms, 100.0))
-        start = time.perf_counter()
-        self.launch(count)
-        spent = time.perf_counter() - start
+        spent = []
+        for _ in range(max(FEWEST_HOST_LAUNCHES, min(HOST_LAUNCHES, launches_for(self.ms, budget_ms)))):
+            start = time.perf_counter()
+            self.launch(1)
+            spent.append(time.perf_counter() - start)
         torch.cuda.synchronize()
-        return spent * 1e6 / count
+        return summarize(spent)["median"] * 1e6
 
     def run(self, options, on_phase, clock):
         """(timing, hostUs, smClockMHz). `clock` reads the SM clock."""
+        target_ms = options["targetMs"]
         on_phase("warmup")
-        ms = self.batch(1)
         start = time.monotonic()
+        if self.ms is None:
+            self.ms = self.batch(1)
         while True:
-            ms = self.batch(launches_for(ms, 2 * BATCH_MS))
+            self.ms = self.batch(launches_for(self.ms, min(2 * BATCH_MS, max(1.0, options["warmupMs"]))))
             if (time.monotonic() - start) * 1e3 >= options["warmupMs"]:
                 break
         on_phase("time")
-        host_us = self.host_us(ms)
+        if self.host_us is None:
+            self.host_us = self.time_host(min(100.0, HOST_SHARE * target_ms))
+        host_ms = self.host_us * 1e-3
+        held_per_launch = 0.0
+        if hasattr(torch.cuda, "_sleep") and host_ms > 0.5 * self.ms:
+            held_per_launch = 1.3 * host_ms
+            self.ms = self.batch(20, 20 * held_per_launch + 0.2)
+        launches = launches_for(self.ms, BATCH_MS)
         held = 0.0
-        can_hold = hasattr(torch.cuda, "_sleep")
-        if can_hold and host_us * 1e-3 > 0.5 * ms:
-            ms = self.batch(50, 1.3 * 50 * host_us * 1e-3 + 0.2)
-        launches = launches_for(ms, BATCH_MS)
-        if can_hold and host_us * 1e-3 > 0.5 * ms:
+        if held_per_launch > 0:
             launches = min(launches, MAX_QUEUED)
-            held = 1.3 * launches * host_us * 1e-3 + 0.2
+            held = launches * held_per_launch + 0.2
+        clocks = []
         times = []
         total = 0.0
+        fewest = fewest_batches(target_ms)
         while len(times) < MAX_BATCHES and (
-            total < options["targetMs"]
-            or (len(times) < MIN_BATCHES and (total < MIN_BATCHES_BUDGET_MS or len(times) < 3))
+            total < target_ms or (len(times) < fewest and (total < MIN_BATCHES_BUDGET_MS or len(times) < FEWEST_BATCHES))
         ):
-            ms = self.batch(launches, held)
+            # read once, while the kernels of a later batch run
+            look = (lambda: clocks.append(clock())) if len(times) == 1 else None
+            ms = self.batch(launches, held, look)
             times.append(ms)
             total += ms * launches
-        self.launch(launches_for(max(ms, host_us * 1e-3), 20.0))
-        mhz = clock()
-        torch.cuda.synchronize()
-        return summarize(times), host_us, mhz
+        return summarize(times), self.host_us, clocks[0]
 
 
 def time_on_cpu(call, first_ms, options, on_phase):

@@ -6,7 +6,7 @@ import platform
 import sys
 
 MARKER = "@attn-diag-bench "
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 # A library's own words are kept to this many characters; refusals of a compiler can be pages long.
 MAX_TEXT = 600
 

@@ -23,6 +23,8 @@ interface Logged {
   readonly command?: string;
   readonly cases?: readonly number[];
   readonly checkRows?: number;
+  readonly checkOnly?: boolean;
+  readonly hold?: boolean;
   readonly env?: readonly string[];
   readonly cwd?: string;
   readonly child?: number;
@@ -213,6 +215,7 @@ const oneBadCase: readonly [string, string, RegExp][] = [
   ['wrong', 'wrong error', /relative error 0\.5/],
   ['skip', 'failed noResult', /without a result/],
   ['rowThenDie', 'failed cuda', /illegal address/],
+  ['oom', 'outOfMemory outOfMemory', /CUDA out of memory/],
 ];
 for (const [action, expected, words] of oneBadCase) {
   test(`a case that ends in "${action}" costs its own row only, and the row says why`, async () => {
@@ -265,8 +268,8 @@ test('after three processes in a row that finished nothing, the rest of the engi
 });
 
 test('a runner of another version is refused in words', async () => {
-  const { result, rows } = await run({ 'fa2.vllm': {} }, { protocolVersion: 2 });
-  assert.match(result.libraries[0]?.reason?.text ?? '', /protocol version 2/);
+  const { result, rows } = await run({ 'fa2.vllm': {} }, { protocolVersion: 99 });
+  assert.match(result.libraries[0]?.reason?.text ?? '', /protocol version 99/);
   assert.deepEqual(told(rows, 'fa2.vllm'), []);
 });
 
@@ -294,6 +297,12 @@ test('rounds: engines take turns case by case in one process each, and the ratio
   const order = runs.map((each) => each.cases?.[0]);
   assert.equal(order.lastIndexOf(0) < order.indexOf(1), true);
   assert.equal(runs.filter((each) => each.engine === 'fa3.vllm' && each.cases?.[0] === 1).length, 1);
+  // Once checked, then timed in every round, and held all along.
+  assert.ok(runs.every((each) => each.hold === true));
+  assert.deepEqual(
+    runs.filter((each) => each.engine === 'fa2.vllm' && each.cases?.[0] === 0).map((each) => each.checkOnly),
+    [true, ...new Array<boolean>(7).fill(false)],
+  );
   assert.equal(
     new Set(
       runs
@@ -312,6 +321,29 @@ test('rounds: engines take turns case by case in one process each, and the ratio
   assert.equal(
     result.ratios.some((each) => each.engine === 'fa3.vllm' && each.case.seed === 2),
     false,
+  );
+});
+
+test('in rounds, an engine that is lost after its check is told once, and the others go on', async () => {
+  const { rows, log, result } = await run(
+    { 'fa2.vllm': { cases: { '1': 'segvInRound' } }, 'fa3.vllm': {} },
+    { seeds: [1, 2], rounds: 7 },
+  );
+  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 crashed SIGSEGV', '2 ok']);
+  assert.deepEqual(told(rows, 'fa3.vllm'), ['1 ok', '2 ok']);
+  assert.deepEqual(told(rows, 'bundled'), ['1 ok', '2 ok']);
+  const asked = log.filter((each) => each.engine === 'fa2.vllm' && each.command === 'run' && each.cases?.[0] === 0);
+  assert.deepEqual(
+    asked.map((each) => each.checkOnly),
+    [true, false],
+  );
+  assert.deepEqual(
+    result.ratios.map((each) => [each.engine, each.case.seed, each.rounds]),
+    [
+      ['fa3.vllm', 1, 7],
+      ['fa2.vllm', 2, 7],
+      ['fa3.vllm', 2, 7],
+    ],
   );
 });
 

@@ -49,6 +49,10 @@ const mistakes: readonly [string[], RegExp][] = [
   [['--rounds', '7'], /--rounds needs --backends/],
   [['--backends', 'all', ...PYTHON, '--rounds', '0'], /--rounds takes a whole number/],
   [['--backends', 'all', '--python', root], /holds no virtual environment/],
+  [['--backends', 'all', ...PYTHON, ...PYTHON], /--python PATH without names is given twice/],
+  [['--backends', 'fa2.vllm', ...PYTHON, '--python', 'ffpa=/usr/bin/python3'], /ffpa, which is not among --backends/],
+  [['--backends', 'fa2.vllm', ...PYTHON, '--python', 'fa5=/usr/bin/python3'], /no backend "fa5"/],
+  [['--backends', 'fa2.vllm,ffpa', '--python', 'ffpa=/usr/bin/python3'], /--backends needs --python PATH/],
 ];
 for (const [args, sentence] of mistakes) {
   test(`usage: run ${args.join(' ').replace(root, 'FOLDER')}`, async () => {
@@ -105,6 +109,41 @@ test('both FlashAttention 4: one command shows per case which works, how fast, a
   assert.equal(code, 0);
   assert.match(out, /What use_system_flash_attn exchanges/);
   assert.match(out, /prefill d64 contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/);
+});
+
+test('libraries that exclude each other come from environments of their own, in one run', async () => {
+  const other = path.join(root, 'other', 'bin', 'python');
+  await mkdir(path.dirname(other), { recursive: true });
+  await writeFile(other, `#!/bin/sh\necho "$@" >> ${path.join(root, 'asked')}\nexec /usr/bin/python3 "$@"\n`, {
+    mode: 0o755,
+  });
+  const run = ['run', ...SMALL, '--backends', 'fa2.vllm,ffpa,fa4.vllm'];
+  const mixed = await attnDiag([...run, ...PYTHON, '--python', `ffpa,fa4.vllm=${path.join(root, 'other')}`]);
+  assert.equal(mixed.code, 0, mixed.err);
+  for (const engine of ['fa2.vllm', 'ffpa', 'fa4.vllm']) assert.match(mixed.out, new RegExp(`${engine} +1\\.2\\.3`));
+  // Two engines describe themselves, compile and run there; the third was never started there.
+  assert.equal((await readFile(path.join(root, 'asked'), 'utf8')).trim().split('\n').length, 6);
+  const alone = await attnDiag([...run.slice(0, -1), 'ffpa', '--python', `ffpa=${other}`]);
+  assert.equal(alone.code, 0, alone.err);
+});
+
+test('--cases names whole cases in a file, and nothing else may shape them', async () => {
+  const file = path.join(root, 'cases.json');
+  const shape = { op: 'prefill', qHeads: 2, kvHeads: 1, batch: 1, qLens: 32, kvLens: 32, causal: true };
+  await writeFile(file, JSON.stringify([192, 64].map((headDim) => ({ ...shape, headDim, headDimV: 64 }))));
+  const right = await attnDiag(['run', '--cpu', '--no-ceilings', '--cases', file, '--backends', 'fa2.vllm', ...PYTHON]);
+  assert.equal(right.code, 0, right.err);
+  assert.match(right.out, /prefill d192 [^]*prefill d64 /);
+  for (const more of [['--preset', 'quick'], ['--head-dim', '64'], ['--full']]) {
+    const both = await attnDiag(['run', '--cpu', '--cases', file, ...more]);
+    assert.equal(both.code, 2);
+    assert.match(both.err, /--preset and the options of the shape do not go with it/);
+  }
+  await writeFile(file, '{"op": "prefill"}');
+  const broken = await attnDiag(['run', '--cpu', '--cases', file]);
+  assert.equal(broken.code, 1);
+  assert.match(broken.err, /cases\.json is not a list of cases: it is not a list/);
+  assert.match((await attnDiag(['run', '--cpu', '--cases', `${file}.not`])).err, /no such file/);
 });
 
 test('the active virtual environment is the interpreter when none is named', async () => {

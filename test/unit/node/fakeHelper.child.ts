@@ -9,7 +9,7 @@ import { silentLogger } from '../../../extension/core/logger';
 import { HELPER_CHANNEL_FD, readMessages, writeMessageSync } from '../../../extension/node/messageStream';
 import { systemClock } from '../../../extension/node/systemClock';
 import { staticSystemFacts } from '../../../extension/node/systemFacts';
-import { helloEvent, probeMethod, runMethod } from '../../../extension/protocol/helperApi';
+import { HELPER_PROTOCOL_VERSION, helloEvent, probeMethod, runMethod } from '../../../extension/protocol/helperApi';
 import { RpcPeer } from '../../../extension/protocol/rpc';
 import type { FakeBehaviour } from './fakeBehaviour';
 
@@ -97,7 +97,7 @@ if (behaviour.hello === 'never') {
   setInterval(() => undefined, 1000);
 } else {
   peer.notify(helloEvent, {
-    protocolVersion: behaviour.hello === 'otherVersion' ? 99 : 1,
+    protocolVersion: behaviour.hello === 'otherVersion' ? 99 : HELPER_PROTOCOL_VERSION,
     pid: process.pid,
     nodeVersion: process.versions.node,
     addonVersion: null,

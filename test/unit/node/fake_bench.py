@@ -62,7 +62,11 @@ def hang():
         time.sleep(1)
 
 
-def misbehave(action, index, command):
+def misbehave(action, index, command, check_only=False):
+    if action == "segvInRound":
+        if check_only:
+            return False
+        action = "segv"
     if action == "segv":
         sys.stderr.write("Traceback: never mind\nlibfoo.so: undefined symbol _Z3barv\n")
         sys.stderr.flush()
@@ -116,6 +120,9 @@ def misbehave(action, index, command):
         say(kind="row", caseIndex=index, result=result(ms=9.0))
         say(kind="row", caseIndex=4000, result=result(ms=9.0))
         return True
+    elif action == "oom":
+        say(kind="row", caseIndex=index, result=result("outOfMemory", reason={"code": "outOfMemory", "text": "CUDA out of memory"}))
+        return True
     elif action == "rowThenDie":
         say(kind="row", caseIndex=index, result=result("failed", reason={"code": "cuda", "text": "illegal address"}))
         sys.exit(3)
@@ -138,20 +145,20 @@ def library(engine, plan):
 
 
 def main():
-    version = BEHAVIOUR.get("protocolVersion", 1)
+    version = BEHAVIOUR.get("protocolVersion", 2)
     say(kind="hello", protocolVersion=version, pid=os.getpid(), python=sys.version.split()[0])
     for line in sys.stdin:
         request = json.loads(line)
         engine, command = request["engine"], request["command"]
         plan = BEHAVIOUR.get("engines", {}).get(engine, {})
-        note(engine=engine, command=command, cases=[each["caseIndex"] for each in request["cases"]], checkRows=request["options"]["checkRows"], env=sorted(os.environ), cwd=os.getcwd(), ceilings=request["ceilings"])
+        note(engine=engine, command=command, cases=[each["caseIndex"] for each in request["cases"]], checkRows=request["options"]["checkRows"], checkOnly=request["options"]["checkOnly"], hold=request["options"]["hold"], env=sorted(os.environ), cwd=os.getcwd(), ceilings=request["ceilings"])
         say(kind="phase", caseIndex=None, phase="import")
         if library(engine, plan):
             for each in request["cases"]:
                 index = each["caseIndex"]
                 action = plan.get("cases", {}).get(str(each["case"]["seed"]), "ok")
                 say(kind="phase", caseIndex=index, phase="allocate")
-                if misbehave(action, index, command):
+                if misbehave(action, index, command, request["options"]["checkOnly"]):
                     continue
                 if command == "warm":
                     say(kind="row", caseIndex=index, result=dict(result("ok", gpuMs=None), jitMs=1234.0))

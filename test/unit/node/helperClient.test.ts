@@ -141,7 +141,7 @@ test('a probe starts one helper, which answers and is gone after dispose', async
   const { client, starts } = fixture({});
   const facts = await client.probe('nvml');
   assert.equal(facts.level, 'nvml');
-  assert.equal(client.hello?.protocolVersion, 1);
+  assert.equal(client.hello?.protocolVersion, 2);
   const [pid = -1] = await starts();
   assert.ok(alive(pid));
   await client.dispose();

@@ -113,6 +113,8 @@ test('figures that are gone a moment later were our own last run, and nobody is 
   const settled = await session([sampleFacts(sampleGpu({ utilizationPercent: 87 })), sampleFacts(sampleGpu())]);
   assert.deepEqual(settled.asked, []);
   assert.equal(settled.ran.length, 1);
+  const listed = await session([sampleFacts(sampleGpu({ processes: [other] })), sampleFacts(sampleGpu())]);
+  assert.deepEqual([listed.asked.length, listed.ran.length], [0, 1]);
 });
 
 test('our own helper and a desktop on the GPU are not others', async () => {

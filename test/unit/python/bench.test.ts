@@ -70,7 +70,7 @@ test('a request that is no request is answered, and the next one is heard', () =
     [
       'not json',
       '[]',
-      good.replace('"protocolVersion":1', '"protocolVersion":99'),
+      good.replace(/"protocolVersion":\d+/, '"protocolVersion":99'),
       good.replace('fa2.system', 'fa9'),
       good.replace('describe', 'explode'),
       request('fa2.system', 'run').replace('"cases":[]', '"cases":[{"caseIndex":"x"}]'),
@@ -220,6 +220,16 @@ test('a torch that cannot use the GPU is named before any case', () => {
   };
   assert.equal(run('CUDA = None')?.code, 'cpuOnlyTorch');
   assert.equal(run('')?.code, 'noDevice');
+  const other = run(`
+class _Properties: major, minor, uuid, name = 9, 0, "00000000-0000-0000-0000-000000000000", "NVIDIA H200"
+_Cuda.init = lambda self: None
+_Cuda.device_count = lambda self: 1
+_Cuda.set_device = lambda self, index: None
+_Cuda.get_device_properties = lambda self, index: _Properties
+def ones(*a, **k): raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+`);
+  assert.equal(other?.code, 'wrongCuda');
+  assert.match(other?.text ?? '', /torch 2\.11\.0\+cu130 cannot run on this NVIDIA H200: .*no kernel image/);
   const old = run('WORDS = "The NVIDIA driver on your system is too old (found version 12020)."');
   assert.equal(old?.code, 'wrongCuda');
   assert.match(old?.text ?? '', /built for CUDA 13\.0.*12020/);
@@ -335,6 +345,33 @@ print(json.dumps([
     ['failed', 'failed'],
     'RuntimeError: CUDA error: invalid argument',
     'AssertionError: assert 1 > 2 (lib.py:1)',
+  ]);
+});
+
+test('a case that is held is prepared once, and given up for another one, a failure or a request that does not hold it', () => {
+  const trail = python(`
+trail = []
+class Runner(object):
+    def __init__(self, wire, adapter, device): self.name = None
+    def first(self, request, index, case):
+        self.name = case["name"]
+        trail.append("first " + self.name)
+        return {"status": case.get("status", "ok")}
+    def again(self, request, index):
+        trail.append("again " + self.name)
+        return {"status": "ok"}
+class Device(object):
+    def release(self): trail.append("release")
+session.CaseRunner = Runner
+kept = session.Session(None)
+def turn(name, hold=True, command="run", **more):
+    request = {"engine": "ffpa", "deviceId": "g", "command": command, "options": {"hold": hold}}
+    kept._turn(None, Device(), request, {"caseIndex": 0, "case": dict(more, name=name)})
+turn("a"); turn("a"); turn("a", command="warm"); turn("a"); turn("b"); turn("b", hold=False); turn("b", status="wrong"); turn("c", hold=False)
+print(json.dumps(trail))`);
+  assert.deepEqual(trail, [
+    ...['first a', 'again a', 'release', 'first a', 'release', 'first a', 'release', 'first b', 'again b', 'release'],
+    ...['first b', 'release', 'first c', 'release'],
   ]);
 });
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { CaseResult, ResultRow } from '../../../../extension/core/attentionCase';
 import { emptyResult } from '../../../../extension/core/measure/emptyResult';
 import { engineChart } from '../../../../extension/core/report/engineChart';
+import { bestPeers, peerVerdict } from '../../../../extension/core/report/peerTable';
 import { readmeChart, readmeSection } from '../../../../extension/core/report/readmeSection';
 import { createReport, parseReport, printReport } from '../../../../extension/core/report/report';
 import { sampleCase } from '../../node/sampleCase';
@@ -96,4 +97,75 @@ test('the chart does not depend on the order of reports beyond the first to have
   const again = fileOf([row('bundled', 128, null, 690), row('ffpa', 128, null, 10)]);
   const svg = readmeChart([fileOf(ROWS), again]) ?? '';
   assert.match(svg, /Bundled kernels 700, FA3 of vLLM 651, FFPA 10/);
+});
+
+test('head sizes whose values are narrower have a column of their own, about which nothing is declared', () => {
+  const narrow = row('bundled', 192, null, 600);
+  const rows = [row('bundled', 192, null, 640), { ...narrow, case: { ...narrow.case, headDimV: 128 } }];
+  const section = readmeSection([fileOf([...rows, row('fa3.vllm', 192, null, 600)])], 'x.svg');
+  assert.match(section, /\| engine \| KV \| d192 \| d192\/128 \|/);
+  assert.match(section, /\| Bundled kernels \| contiguous \| yes \/ 640 \| – \/ 600 \|/);
+});
+
+test('of several shapes of a head size the largest is shown: a long prefill before many short ones', () => {
+  const shape = (batch: number, length: number, tflops: number): ResultRow => {
+    const made = row('fa3.vllm', 128, null, tflops);
+    return { ...made, case: { ...made.case, batch, qLens: length, kvLens: length } };
+  };
+  const section = readmeSection([fileOf([shape(16, 1024, 300), shape(1, 16_384, 600), shape(4, 4096, 500)])], 'x.svg');
+  assert.match(section, /\| FA3 of vLLM \| contiguous \| yes \/ 600 \|/);
+});
+
+/** A run of two engines on cases of head size 64, 128 and so on, with these ratios to the bundled kernel. */
+function roundsFile(
+  rows: readonly ResultRow[],
+  ratios: readonly (readonly [string, number, number, number | null, number | null])[],
+): { title: string; file: string; text: string } {
+  const report = parseReport(fileOf(rows).text, 'x.json');
+  const text = printReport({
+    ...report,
+    ratios: ratios.flatMap(([engine, index, ratio, low, high]) => {
+      const asked = rows[index]?.case;
+      if (asked === undefined) return [];
+      const interval = low === null || high === null ? null : { low, high };
+      return [{ engine, deviceId: GPU_ID, case: asked, rounds: 7, ratio, interval }];
+    }),
+  });
+  return { title: 'Rounds', file: 'y.json', text };
+}
+
+test('the best library of each case stands beside the bundled kernel, and where it is the faster one that is said', () => {
+  const own = [64, 128, 256, 512].map((headDim) => row('bundled', headDim, headDim === 256 ? 16 : null, headDim));
+  const first = roundsFile(own, [
+    ['fa3.vllm', 0, 1.1, 1.09, 1.11],
+    ['torch.sdpa.cudnn', 0, 1.2, 1.19, 1.21],
+    ['fa3.vllm', 1, 1.01, 0.99, 1.02],
+    ['fa3.vllm', 2, 1.03, 1.02, 1.04],
+  ]);
+  const second = roundsFile(own.slice(2, 3), [['fa4.vllm', 0, 0.9, 0.89, 0.91]]);
+  const reports = [first, second].map(({ text }) => parseReport(text, 'x.json'));
+  assert.deepEqual(
+    bestPeers(reports).map((peer) => [peer.case.headDim, peer.best?.engine, peerVerdict(peer)]),
+    [
+      [64, 'fa3.vllm', 'faster'],
+      [128, 'fa3.vllm', 'open'],
+      [256, 'fa4.vllm', 'slower'],
+      [512, undefined, 'alone'],
+    ],
+  );
+  const section = readmeSection([first, second], 'x.svg');
+  assert.match(
+    section,
+    /Of 4 cases .* faster than every library measured in 1, slower than the best in 1 \(bold\), and in 1 /,
+  );
+  assert.match(section, /64\.0 TFLOP\/s; ×1\.100 \(1\.090–1\.110\) FA3 of vLLM \|/);
+  assert.match(section, /256 TFLOP\/s; \*\*×0\.900 \(0\.890–0\.910\)\*\* FA4 of vLLM \|/);
+  assert.match(section, /512 TFLOP\/s; no library \|/);
+});
+
+test('a ratio without an interval is no verdict, and without rounds there is no such table', () => {
+  const own = [row('bundled', 64, null, 1)];
+  const reports = [parseReport(roundsFile(own, [['fa3.vllm', 0, 2, null, null]]).text, 'x.json')];
+  assert.deepEqual(bestPeers(reports).map(peerVerdict), ['open']);
+  assert.doesNotMatch(readmeSection([fileOf(ROWS)], 'x.svg'), /Beside the fastest/);
 });
