@@ -108,12 +108,13 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     io.out(flagPairText(rows, io));
     io.out(`${tally(rows)}${largestError(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
   }
+  // Before anything that a cancelled command may no longer do: what was measured is kept.
+  await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
+  if (ended === 'cancelled') return EXIT.interrupted;
   const device = report.facts?.devices.find((each) => each.id === rows[0]?.deviceId);
   if (!quiet && backends !== null && device !== undefined) {
     io.out(contradictionsText(await contradictionsOf(rows, device, backends, io), io));
   }
-  await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
-  if (ended === 'cancelled') return EXIT.interrupted;
   if (failure !== null) throw failure;
   return exitCodeOf(rows);
 }

@@ -1,22 +1,16 @@
 """The judge: sampled output rows against float64, and what rounding alone would cost on the same rows.
 
 Inputs are made again from the seed instead of being read from what the library was given, so that a wrong layout or page table
-on our side shows. Rules and limits are the native runner's (native/src/gpu_case.cc, kernels.md 3.7).
+on our side shows. The limits are in limits.py.
 """
 import math
 
 import torch
 
+from . import limits
 from .inputs import DTYPES, element_values, sink_values, stored_tokens, to_storage
 from .problem import TENSOR_K, TENSOR_Q, TENSOR_V
 
-# A result may be this much worse than what rounding P and O costs by itself.
-MAX_FLOOR_RATIO = 1.25
-# A single row may be this many floors off; one whose page or mask is wrong is off by far more.
-MAX_ROW_RATIO = 8.0
-MAX_LSE_ERROR = 2e-3
-# What rounding the output to 16 bits costs on normal data; the floor of a handful of rows can fall below it by luck.
-OUTPUT_ROUNDING = {"bf16": 1.6e-3, "fp16": 2.0e-4}
 # Elements of K made at a time, as 64-bit integers.
 CHUNK = 1 << 22
 
@@ -151,11 +145,11 @@ def judge(problem, reference, out, lse):
     verdict.rel_error = _ratio(error2.sum().item(), ref2.sum().item())
     verdict.floor = _ratio(floor2.sum().item(), ref2.sum().item())
     verdict.finite = not bool((~torch.isfinite(got)).any())
-    floor = max(verdict.floor, OUTPUT_ROUNDING[problem.dtype])
+    floor = max(verdict.floor, limits.OUTPUT_ROUNDING[problem.dtype])
     # floors of the rows, and their errors in norms of the reference; a reference of nothing allows no error
-    limits = MAX_ROW_RATIO * torch.clamp(_row_ratio(floor2, ref2), min=floor)
+    row_limits = limits.MAX_ROW_RATIO * torch.clamp(_row_ratio(floor2, ref2), min=floor)
     errors = _row_ratio(error2, ref2)
-    offending = torch.nonzero(bad | ~(errors <= limits)).flatten()
+    offending = torch.nonzero(bad | ~(errors <= row_limits)).flatten()
     if len(offending):
         first = offending[0].item()
         where = "The row of sequence {}, query {}, head {}".format(*reference.rows[first])
@@ -163,9 +157,9 @@ def judge(problem, reference, out, lse):
             verdict.problem = ("notFinite", where + " holds a NaN or infinity, or should be empty and is not.")
         else:
             text = "{} is off by {:.2e} of its norm; rounding explains at most {:.2e}."
-            verdict.problem = ("rowError", text.format(where, errors[first].item(), limits[first].item()))
+            verdict.problem = ("rowError", text.format(where, errors[first].item(), row_limits[first].item()))
         return verdict
-    limit = MAX_FLOOR_RATIO * floor
+    limit = limits.output_limit(verdict.floor, problem.dtype)
     if not verdict.rel_error <= limit:
         text = "The output differs from the float64 reference by {:.2e} of its norm over {} rows; rounding explains {:.2e}."
         verdict.problem = ("relError", text.format(verdict.rel_error, len(reference.rows), limit))
@@ -174,7 +168,7 @@ def judge(problem, reference, out, lse):
         same = found == reference.lse
         difference = torch.where(same, torch.zeros_like(found), (found - reference.lse).abs())
         verdict.lse_error = difference.max().item()
-        if verdict.problem is None and not verdict.lse_error <= MAX_LSE_ERROR:
+        if verdict.problem is None and not verdict.lse_error <= limits.MAX_LSE_ERROR:
             text = "The log-sum-exp differs from the float64 reference by up to {:.2e}; the limit is {:.2e}."
-            verdict.problem = ("lseError", text.format(verdict.lse_error, MAX_LSE_ERROR))
+            verdict.problem = ("lseError", text.format(verdict.lse_error, limits.MAX_LSE_ERROR))
     return verdict

@@ -21,22 +21,32 @@ async function attnDiag(
   args: readonly string[],
   engines: Readonly<Record<string, object>> = {},
   env: NodeJS.ProcessEnv = {},
+  gpu: { readonly cancelAt: RegExp } | null = null,
 ): Promise<{ code: number; out: string; err: string }> {
   await writeFile(path.join(root, 'behaviour.json'), JSON.stringify({ engines }));
   let out = '';
   let err = '';
   const counterFile = path.join(root, 'starts');
+  const interrupt = new AbortController();
   const code = await runCli(args, {
     input: Readable.from([]),
     out: (text) => (out += text),
-    err: (text) => (err += text),
+    err: (text) => {
+      err += text;
+      if (gpu?.cancelAt.test(err) === true) interrupt.abort();
+    },
     outIsTerminal: false,
     errIsTerminal: false,
     columns: 140,
     rootDir: root,
     helperPath: path.join(__dirname, 'fakeHelper.child.mjs'),
-    env: { PATH: process.env['PATH'], HOME: root, FAKE_HELPER: JSON.stringify({ counterFile }), ...env },
-    signal: new AbortController().signal,
+    env: {
+      PATH: process.env['PATH'],
+      HOME: root,
+      FAKE_HELPER: JSON.stringify({ counterFile, gpu: gpu !== null }),
+      ...env,
+    },
+    signal: interrupt.signal,
     confirm: null,
   });
   return { code, out, err };
@@ -87,6 +97,20 @@ test('libraries are rows below each case with host and first-call time; a missin
       ['fa2.vllm', true],
     ],
   );
+});
+
+// On a GPU, where findings follow: looking into the environment for them is what a cancelled command no longer does.
+test('a cancelled run writes the report of what it has', async () => {
+  const file = path.join(root, 'cancelled.json');
+  const { code, err } = await attnDiag(
+    ['run', ...SMALL.filter((word) => word !== '--cpu'), '--backends', 'fa2.vllm', ...PYTHON, '--json', file],
+    {},
+    {},
+    { cancelAt: /1\/2 fa2\.vllm/ },
+  );
+  assert.equal(code, 130, err);
+  const { rows } = parseReport(await readFile(file, 'utf8'), file);
+  assert.ok(rows.some((row) => row.engine === 'fa2.vllm' && row.result.status === 'ok'));
 });
 
 test('--json alone is the report and nothing else; a crash is a row and exit code 1', async () => {

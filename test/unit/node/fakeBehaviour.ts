@@ -10,6 +10,8 @@ export interface FakeBehaviour {
   readonly probe?: string;
   readonly onlyFirstStart?: boolean;
   readonly probeDelayMs?: number;
+  /** Has the GPU of sampleFacts.ts. */
+  readonly gpu?: boolean;
   /** Action by the seed of the case; `untilCancelled` waits for the cancel and answers it. */
   readonly cases?: Readonly<Record<string, string>>;
   readonly exitAfterRow?: number;

@@ -12,6 +12,7 @@ import { staticSystemFacts } from '../../../extension/node/systemFacts';
 import { HELPER_PROTOCOL_VERSION, helloEvent, probeMethod, runMethod } from '../../../extension/protocol/helperApi';
 import { RpcPeer } from '../../../extension/protocol/rpc';
 import type { FakeBehaviour } from './fakeBehaviour';
+import { sampleFacts, sampleGpu } from './sampleFacts';
 
 const behaviour = JSON.parse(process.env['FAKE_HELPER'] ?? '{}') as FakeBehaviour;
 appendFileSync(behaviour.counterFile, `${process.pid}\n`);
@@ -74,7 +75,8 @@ peer.serve(probeMethod, async ({ level }) => {
     await misbehave(behaviour.probe);
   }
   if (behaviour.probeDelayMs !== undefined) await new Promise((done) => setTimeout(done, behaviour.probeDelayMs));
-  return { ...(await staticSystemFacts(level, {})), driverVersion: `start ${start}` };
+  const facts = behaviour.gpu === true ? sampleFacts(sampleGpu(), { level }) : await staticSystemFacts(level, {});
+  return { ...facts, driverVersion: `start ${start}` };
 });
 
 peer.serve(runMethod, async (params, { signal, progress }) => {

@@ -385,3 +385,19 @@ test('a Python that is too old says so, and nothing is written beside the script
   const left = [folder, path.join(folder, 'backends')].flatMap((each) => readdirSync(each));
   assert.ok(!left.includes('__pycache__'), left.join(' '));
 });
+
+test('an output rounded to 16 bits once more is less precise, not wrong; more than that is wrong', () => {
+  const limit = (floor: number, dtype: string): number =>
+    Number(
+      execFileSync(
+        'python3',
+        ['-B', '-c', `from backends.limits import output_limit; print(output_limit(${floor}, "${dtype}"))`],
+        { cwd: path.dirname(BENCH_SCRIPT), encoding: 'utf8' },
+      ),
+    );
+  // FlashInfer over a split KV cache of 128k tokens, head size 128, on an H200: 3.31e-3 where rounding P and O costs 2.39e-3.
+  assert.ok(limit(2.39e-3, 'bf16') > 3.31e-3);
+  assert.ok(limit(2.39e-3, 'bf16') < 4e-3);
+  // A floor of a handful of rows may fall below what rounding the output costs; the limit does not follow it down.
+  assert.equal(limit(1e-5, 'fp16'), limit(2e-4, 'fp16'));
+});
