@@ -8,7 +8,13 @@ const OUT_DIR = path.resolve('test/out/native-cpp');
 const WARNINGS = ['-std=gnu++17', '-fno-exceptions', '-Wall', '-Wextra', '-Werror'];
 
 /** Sources and headers below these folders decide whether a compiled file is still current. */
-const SOURCE_DIRS = ['native/src', 'native/kernels/common', 'native/kernels/sm90a', 'test/native/cpp', 'test/native/fake_driver'];
+const SOURCE_DIRS = [
+  'native/src',
+  'native/kernels/common',
+  'native/kernels/sm90a',
+  'test/native/cpp',
+  'test/native/fake_driver',
+];
 
 function sourcesHash(): string {
   const hash = createHash('sha256');
