@@ -21,7 +21,8 @@ std::string WhyThisKernel(const KernelRow& row, const AttentionCase& spec, const
   for (const KernelRow& other : KernelTable()) {
     if (&other == &row) break;
     const bool rival = other.tensor_maps() == row.tensor_maps() && other.op == row.op && other.dtype == row.dtype &&
-                       other.fp8_kv == row.fp8_kv && other.head_dim_tile == row.head_dim_tile && other.head_dim_v_tile == row.head_dim_v_tile;
+                       other.fp8_kv == row.fp8_kv && other.head_dim_tile == row.head_dim_tile &&
+                       other.head_dim_v_tile == row.head_dim_v_tile;
     if (rival && other.shared_bytes > gpu.shared_bytes_per_block) {
       text += "; fits the " + std::to_string(gpu.shared_bytes_per_block / 1024) + " KB of shared memory a block may have here";
       break;

@@ -6,7 +6,7 @@ import { formatPageSize, threeFigures } from '../format';
 import { headDimText } from '../measure/caseGrid';
 import { rateOf, rateUnit } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
-import { explain } from '../rules/explanation';
+import { explain, rowsForm } from '../rules/explanation';
 import type { Report } from './report';
 
 /** The library's function has no argument for the case, so it was not asked. */
@@ -164,18 +164,7 @@ function declaredCells(table: EngineTable, report: Report): ReadonlyMap<string, 
   const { answer } = explain({
     vllmVersion: { value: NEWEST_RELEASE, setIn: 'user' },
     capability,
-    form: {
-      op: table.op,
-      dtype: first.case.dtype,
-      headDims: [...sizes.keys()],
-      pageSizes: [...table.layouts],
-      qHeads: first.case.qHeads,
-      kvHeads: first.case.kvHeads,
-      batch: 1,
-      qLen: 1,
-      kvLen: 1,
-      causal: true,
-    },
+    form: rowsForm(first.case, [...sizes.keys()], [...table.layouts]),
     model: null,
     serve: null,
     environment: null,

@@ -1,4 +1,5 @@
 /** One question about backend selection and its whole answer: what the command line, the editor's tools and agents print or hand on. Pure. */
+import type { AttentionCase } from '../attentionCase';
 import type { DerivedAnswer, LoadedModel, LoadedServeFile, RuleAnswer, Setting } from '../state/appState';
 import { deriveAnswer } from '../state/derive';
 import type { EnvironmentFacts } from '../environment';
@@ -73,6 +74,16 @@ export function parseCapability(text: string): readonly [number, number] | null 
 export function explainForm(asked: Pick<RequestForm, 'dtype' | 'headDims' | 'pageSizes'>, mla: boolean): RequestForm {
   const heads = { qHeads: 32, kvHeads: mla ? 1 : 8 };
   return { ...asked, ...heads, op: mla ? 'mlaDecode' : 'prefill', batch: 1, qLen: 1, kvLen: 1, causal: true };
+}
+
+/** The request form that asks about measured rows: the heads are those of one of them, lengths stand for any. */
+export function rowsForm(
+  row: AttentionCase,
+  headDims: RequestForm['headDims'],
+  pageSizes: RequestForm['pageSizes'],
+): RequestForm {
+  const heads = { qHeads: Math.max(1, row.qHeads), kvHeads: Math.max(1, row.kvHeads) };
+  return { op: row.op, dtype: row.dtype, headDims, pageSizes, ...heads, batch: 1, qLen: 1, kvLen: 1, causal: true };
 }
 
 /** The same question of several columns: SM families, or two releases. */

@@ -11,7 +11,7 @@ import { BACKEND_ENGINES, engineLabel, type BackendEngine } from '../../core/mea
 import type { RoundRatio } from '../../core/measure/rounds';
 import { sideBySide } from '../../core/measure/sideBySide';
 import type { LibraryState } from '../../core/report/report';
-import { explain } from '../../core/rules/explanation';
+import { explain, rowsForm } from '../../core/rules/explanation';
 import type { Finding } from '../../core/verdict';
 import { benchScript, interpreterOf, type BackendPlan } from '../backendRunner';
 import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
@@ -227,18 +227,11 @@ function contradictionsIn(
   const { answer } = explain({
     vllmVersion: { value: 'newest', setIn: 'default' },
     capability,
-    form: {
-      op: first.case.op,
-      dtype: first.case.dtype,
-      headDims: [...new Set(rows.map((row) => row.case.headDim))],
-      pageSizes: [...new Set(rows.map((row) => row.case.pageSize))],
-      qHeads: Math.max(1, first.case.qHeads),
-      kvHeads: Math.max(1, first.case.kvHeads),
-      batch: 1,
-      qLen: 1,
-      kvLen: 1,
-      causal: true,
-    },
+    form: rowsForm(
+      first.case,
+      [...new Set(rows.map((row) => row.case.headDim))],
+      [...new Set(rows.map((row) => row.case.pageSize))],
+    ),
     model: null,
     serve: null,
     environment,
