@@ -1,10 +1,15 @@
 #include "hopper_mla.h"
 
+#include <algorithm>
+
 namespace attn {
 namespace {
 
 constexpr int kTileRows = 64;
 constexpr int kStripRows = 16; /* of Q, brought together */
+constexpr int kGroupRows = 8;  /* of KV, that lie together in shared memory */
+constexpr int kHalfChunks = 4; /* of 64 columns: what one warpgroup multiplies with P */
+constexpr int kPageBoxRows = 32; /* of a larger page too: 1 % faster than boxes of 64 */
 
 size_t AlignUp(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -49,25 +54,41 @@ Status HopperMla::Upload(const AttentionParams& from, const HopperShape& shape) 
   p.pageTableStride = from.pageTableStride;
   p.pageShift = from.pageShift;
   p.pageCount = static_cast<int>(shape.blocks);
-  p.boxRows = BoxRows(row_.k_stage_rows, from);
+  p.boxRows = from.pageTable != 0 ? std::min(kPageBoxRows, 1 << from.pageShift) : kGroupRows;
   return status;
+}
+
+Status HopperMla::EncodeKv(CUtensorMap* map, const AttentionParams& params, const HopperShape& shape, int64_t box_chunks) {
+  const int64_t row = params.k.tokenStride, columns = BoxColumns(2), chunks = params.headDim / columns;
+  if (params.pageTable == 0) {
+    return EncodeTensorMap(device_, map, params.k.base,
+                           {{columns, 1, columns}, {shape.block_tokens, row, kGroupRows}, {chunks, columns, box_chunks}, {1, row}, {1, row}},
+                           L2Promotion::k128B);
+  }
+  return EncodeTensorMap(device_, map, params.k.base,
+                         {{columns, 1, columns},
+                          {kGroupRows, row, kGroupRows},
+                          {chunks, columns, box_chunks},
+                          {shape.block_tokens / kGroupRows, kGroupRows * row, params_.boxRows / kGroupRows},
+                          {shape.blocks, params.k.blockStride}},
+                         L2Promotion::k128B);
 }
 
 Status HopperMla::AddSet(const AttentionParams& params, const HopperShape& shape) {
   Set set;
   const int64_t rows = shape.q_tokens * params.qHeads;
-  Status status = EncodeTensorMap(device_, &set.q, params.q, 3, {params.headDim, rows, 1, 1},
-                                  {1, params.qHeadStride, params.headDim, 0}, kStripRows, L2Promotion::k256B);
-  if (status.ok()) {
-    status = EncodeKvMap(device_, &set.kv, params.k, params.headDim, params, shape, params_.boxRows, L2Promotion::k128B);
-  }
+  Status status = EncodeTensorMap(device_, &set.q, params.q,
+                                  {{params.headDim, 1, BoxColumns(2)}, {rows, params.qHeadStride, kStripRows}, {1, params.headDim}},
+                                  L2Promotion::k256B);
+  if (status.ok()) status = EncodeKv(&set.kv_half, params, shape, kHalfChunks);
+  if (status.ok()) status = EncodeKv(&set.kv_rope, params, shape, 1);
   if (status.ok()) sets_.push_back(set);
   return status;
 }
 
 Status HopperMla::Launch(size_t set) {
   if (plan_.blocks() == 0) return Status::Ok();  // no query at all
-  void* arguments[] = {&sets_[set].q, &sets_[set].kv, &params_};
+  void* arguments[] = {&sets_[set].q, &sets_[set].kv_half, &sets_[set].kv_rope, &params_};
   return device_.Launch(function_, static_cast<unsigned>(plan_.blocks()), 1, 1, static_cast<unsigned>(row_.threads),
                         static_cast<unsigned>(row_.shared_bytes), arguments);
 }

@@ -31,12 +31,15 @@ class HopperMla {
 
  private:
   struct Set {
-    CUtensorMap q, kv;
+    CUtensorMap q, kv_half, kv_rope;
   };
   struct Layout {
     size_t segments, starts, arrivals, stats, partials; /* bytes of each piece of `memory_`, in this order */
   };
   Layout LayOut() const;
+  /// Map of KV with boxes of `box_chunks` chunks of 64 columns: (element, row, chunk, group of 8 rows, page), so that a box of a
+  /// page arrives as groups, chunk beside chunk. Contiguous rows start anywhere, so there a box is 8 of them, counted singly.
+  Status EncodeKv(CUtensorMap* map, const AttentionParams& params, const HopperShape& shape, int64_t box_chunks);
 
   GpuDevice& device_;
   const KernelRow& row_;

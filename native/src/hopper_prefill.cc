@@ -52,11 +52,13 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
   }
   const int64_t q_tokens = std::max<int64_t>(1, shape.q_tokens);
   Maps maps;
-  status = EncodeTensorMap(device_, &maps.q, from.q, 3, {from.headDim, q_tokens, from.qHeads, 1},
-                           {1, from.qTokenStride, from.qHeadStride, 0}, 64, L2Promotion::k256B);
+  status = EncodeTensorMap(device_, &maps.q, from.q,
+                           {{from.headDim, 1, BoxColumns(2)}, {q_tokens, from.qTokenStride, 64}, {from.qHeads, from.qHeadStride}},
+                           L2Promotion::k256B);
   if (status.ok()) {
-    status = EncodeTensorMap(device_, &maps.o, from.o, 3, {from.headDimV, q_tokens, from.qHeads, 1},
-                             {1, from.oTokenStride, from.oHeadStride, 0}, 16, L2Promotion::k256B);
+    status = EncodeTensorMap(device_, &maps.o, from.o,
+                             {{from.headDimV, 1, BoxColumns(2)}, {q_tokens, from.oTokenStride, 16}, {from.qHeads, from.oHeadStride}},
+                             L2Promotion::k256B);
   }
   if (status.ok()) {
     status = EncodeKvMap(device_, &maps.k, from.k, from.headDim, from, shape, params_.boxRows, L2Promotion::k256B);

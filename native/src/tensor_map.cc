@@ -9,22 +9,26 @@ namespace {
 constexpr int kTensorMapUint8 = 0;
 constexpr int kTensorMapUint16 = 1;
 constexpr int kTensorMapSwizzle128B = 3;
+constexpr int kMapRank = 5; /* at most */
 
 }  // namespace
 
-Status EncodeTensorMap(GpuDevice& device, CUtensorMap* map, uint64_t base, int rank, const int64_t (&extents)[4],
-                       const int64_t (&strides)[4], int64_t box_rows, L2Promotion promotion, int element_bytes) {
-  uint64_t dims[4], stride_bytes[3];
-  for (int i = 0; i < rank; ++i) dims[i] = static_cast<uint64_t>(extents[i]);
-  for (int i = 1; i < rank; ++i) stride_bytes[i - 1] = static_cast<uint64_t>(strides[i] * element_bytes);
-  const uint32_t box[4] = {static_cast<uint32_t>(128 / element_bytes), static_cast<uint32_t>(box_rows), 1, 1};
-  const uint32_t element_strides[4] = {1, 1, 1, 1};
+Status EncodeTensorMap(GpuDevice& device, CUtensorMap* map, uint64_t base, std::initializer_list<MapDimension> dimensions,
+                       L2Promotion promotion, int element_bytes) {
+  uint64_t extents[kMapRank], stride_bytes[kMapRank]; /* the driver wants no stride of the innermost dimension */
+  uint32_t box[kMapRank];
+  uint32_t rank = 0;
+  for (const MapDimension& dimension : dimensions) {
+    extents[rank] = static_cast<uint64_t>(dimension.extent);
+    stride_bytes[rank] = static_cast<uint64_t>(dimension.stride * element_bytes);
+    box[rank++] = static_cast<uint32_t>(dimension.box);
+  }
+  const uint32_t element_strides[kMapRank] = {1, 1, 1, 1, 1};
   // Elements are moved as bits; zero is the same in every type.
   const int type = element_bytes == 1 ? kTensorMapUint8 : kTensorMapUint16;
   return device.Note("cuTensorMapEncodeTiled",
-                     device.driver().cuTensorMapEncodeTiled(map, type, static_cast<uint32_t>(rank),
-                                                            reinterpret_cast<void*>(base), dims, stride_bytes, box,
-                                                            element_strides, 0, kTensorMapSwizzle128B,
+                     device.driver().cuTensorMapEncodeTiled(map, type, rank, reinterpret_cast<void*>(base), extents,
+                                                            stride_bytes + 1, box, element_strides, 0, kTensorMapSwizzle128B,
                                                             static_cast<int>(promotion), 0));
 }
 
@@ -32,8 +36,12 @@ Status EncodeKvMap(GpuDevice& device, CUtensorMap* map, const KvTensor& tensor, 
                    const HopperShape& shape, int64_t box_rows, L2Promotion promotion) {
   // Contiguous KV is one block; its stride is never used but must be a multiple of 16 bytes.
   const int64_t block_stride = params.pageTable != 0 ? tensor.blockStride : tensor.tokenStride;
-  return EncodeTensorMap(device, map, tensor.base, 4, {columns, shape.block_tokens, params.kvHeads, shape.blocks},
-                         {1, tensor.tokenStride, tensor.headStride, block_stride}, box_rows, promotion, shape.kv_element_bytes);
+  return EncodeTensorMap(device, map, tensor.base,
+                         {{columns, 1, BoxColumns(shape.kv_element_bytes)},
+                          {shape.block_tokens, tensor.tokenStride, box_rows},
+                          {params.kvHeads, tensor.headStride},
+                          {shape.blocks, block_stride}},
+                         promotion, shape.kv_element_bytes);
 }
 
 int BoxRows(int stage_rows, const AttentionParams& params) {

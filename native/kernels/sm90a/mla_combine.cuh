@@ -12,17 +12,28 @@
 namespace sm90 {
 
 constexpr int kMlaColumns = 512, kMlaRows = 64;
-/** Threads that compute, and so combine; named barrier 7 joins them. */
+/** Threads that compute, and so combine. */
 constexpr int kMlaConsumers = 256;
+
+/** Joins all consumers of a block, at an mbarrier that expects as many arrivals. */
+struct Meeting {
+  u32 barrier;
+  u32 phase = 0;
+  __device__ __forceinline__ void operator()() {
+    mbarrierArrive(barrier);
+    mbarrierWait(barrier, phase);
+    phase ^= 1;
+  }
+};
 
 __device__ __forceinline__ float logSumExp(float max, float sum) {
   return sum > 0.f ? (max + __log2f(sum)) * 0.69314718056f : minusInfinity();
 }
 
 /** Says that this block's part of the segment's item is in memory. All consumers, after their stores. */
-__device__ __forceinline__ void announcePart(const MlaParams& params, const MlaSegment& segment, int thread) {
+__device__ __forceinline__ void announcePart(const MlaParams& params, const MlaSegment& segment, int thread, Meeting& meeting) {
   __threadfence();
-  namedBarrierSync(7, kMlaConsumers);
+  meeting();
   if (thread == 0) atomicArrive(params.arrivals + segment.item);
 }
 
@@ -76,13 +87,14 @@ __device__ __forceinline__ void combineRows(const MlaParams& params, const MlaSe
  * for 8 bytes per (row of this block, part). The last block to leave sets the item's counter back to zero.
  */
 template <class Element>
-__device__ __forceinline__ void combineParts(const MlaParams& params, const MlaSegment& segment, u32 scratch, int thread) {
+__device__ __forceinline__ void combineParts(const MlaParams& params, const MlaSegment& segment, u32 scratch, int thread,
+                                             Meeting& meeting) {
   u32* arrivals = params.arrivals + segment.item;
   const int parts = segment.partCount, first = segment.part - segment.firstPart;
   if (thread == 0)
     while (loadAcquire(arrivals) < static_cast<u32>(parts)) {
     }
-  namedBarrierSync(7, kMlaConsumers);
+  meeting();
   const int rowCount = first < segment.rows ? (segment.rows - 1 - first) / parts + 1 : 0;
   for (int i = thread; i < rowCount * parts; i += kMlaConsumers) {
     const long long partRow = static_cast<long long>(segment.firstPart + i % parts) * kMlaRows + first + i / parts * parts;
@@ -90,13 +102,13 @@ __device__ __forceinline__ void combineParts(const MlaParams& params, const MlaS
     sharedStoreFloat(scratch + 8 * i, stat.x);
     sharedStoreFloat(scratch + 8 * i + 4, stat.y);
   }
-  namedBarrierSync(7, kMlaConsumers);
+  meeting();
   // Many rows of few parts: a warp per row. Few rows of many parts: four warps per row.
   if (rowCount >= kMlaConsumers / 32)
     combineRows<Element, 4>(params, segment, first, rowCount, scratch, thread);
   else
     combineRows<Element, 1>(params, segment, first, rowCount, scratch, thread);
-  namedBarrierSync(7, kMlaConsumers);
+  meeting();
   if (thread == 0 && atomicArrive(arrivals) == static_cast<u32>(2 * parts - 1)) atomicExch(arrivals, 0u);
 }
 

@@ -1,4 +1,4 @@
-/** What the host hands to the MLA decode kernel beside its two tensor maps (Q, KV). Plain data, one layout on both sides. */
+/** What the host hands to the MLA decode kernel beside its three tensor maps (Q, halves and rope columns of KV). Plain data, one layout on both sides. */
 #pragma once
 
 namespace sm90 {
@@ -38,7 +38,7 @@ struct MlaParams {
   int pageTableStride;
   int pageShift;            // log2(page size)
   int pageCount;            // pages in the pool: the page index that reads as zeros
-  int boxRows;              // rows per TMA box of KV: 64, or with pages the page size when smaller
+  int boxRows;              // rows per TMA box of KV: with pages 16 or 32, else 8
 };
 
 }  // namespace sm90

@@ -13,16 +13,16 @@ namespace sm90 {
 
 /**
  * Tile plan of one instantiation.
- * `BlockN` keys per step, `Groups` consumer warpgroups, `Overlap`: softmax of block j runs while P·V of block j+1 multiplies,
+ * `BlockN` keys per step, `Groups` consumer warpgroups,
  * `PingPong`: the warpgroups take turns in issuing, so that one's softmax meets the other's multiplies,
  * `OwnO`: O leaves through shared memory of its own, so that the next tile's Q can arrive meanwhile,
  * `Options`: knows windows, soft caps and sinks.
  */
-template <class Element_, int D_, int DV_, int BlockN_, int Groups_, bool Overlap_, bool PingPong_, bool OwnO_, bool Options_>
+template <class Element_, int D_, int DV_, int BlockN_, int Groups_, bool PingPong_, bool OwnO_, bool Options_>
 struct PrefillPlan {
   using Element = Element_;
   static constexpr int D = D_, DV = DV_, BlockN = BlockN_, Groups = Groups_;
-  static constexpr bool Overlap = Overlap_, PingPong = PingPong_, OwnO = OwnO_, Options = Options_;
+  static constexpr bool PingPong = PingPong_, OwnO = OwnO_, Options = Options_;
   static constexpr int Stages = 2;
   static constexpr int Threads = 128 * (1 + Groups);
   static constexpr int ConsumerRegisters = Groups == 3 ? 160 : 232;
@@ -124,8 +124,8 @@ struct Prefill {
 #pragma unroll
     for (int step = 0; step < Plan::D / 16; ++step) {
       const int chunk = step / 4, inside = 32 * (step % 4);
-      Wgmma<Element, BlockN>::template sharedA<0>(s, q + ((chunk * Plan::QChunk + inside) >> 4),
-                                                  k + ((chunk * Plan::KVChunk + inside) >> 4), step > 0);
+      Wgmma<Element, BlockN>::template sharedA<0>(s, advanced(q, chunk * Plan::QChunk + inside),
+                                                  advanced(k, chunk * Plan::KVChunk + inside), step > 0);
     }
     wgmmaCommit();
   }
@@ -135,7 +135,7 @@ struct Prefill {
 #pragma unroll
     for (int step = 0; step < BlockN / 16; ++step)
       Wgmma<Element, Plan::DV>::template registerA<1>(o, p[4 * step], p[4 * step + 1], p[4 * step + 2], p[4 * step + 3],
-                                                      v + ((step * 2048) >> 4), 1);
+                                                      advanced(v, step * 2048), 1);
     wgmmaCommit();
   }
 
@@ -147,6 +147,31 @@ struct Prefill {
   /** Hands Q's memory back where O does not need it first. */
   __device__ __forceinline__ void releaseQ(int group) const {
     if (Plan::OwnO) arriveForWarp(qEmpty(group));
+  }
+
+  /** The warpgroups' turns to issue. */
+  static __device__ __forceinline__ void awaitTurn(int group) {
+    if (Plan::PingPong) namedBarrierSync(1 + group, 256);
+  }
+  static __device__ __forceinline__ void passTurn(int group) {
+    if (Plan::PingPong) namedBarrierArrive(1 + (group + 1) % Plan::Groups, 256);
+  }
+
+  /**
+   * Lets blocks go by, with their turns, that only other warpgroups of the tile see. A group that handed a stage back before
+   * its data came would be counted in an earlier phase of the barrier, so it waits for the data.
+   */
+  __device__ __forceinline__ void passOver(int group, int blocks, RingPosition<Stages> k, RingPosition<Stages> v) const {
+    for (int i = 0; i < blocks; ++i) {
+      mbarrierWait(kFull(k.stage()), k.parity());
+      arriveForWarp(kEmpty(k.stage()));
+      k.advance();
+      mbarrierWait(vFull(v.stage()), v.parity());
+      arriveForWarp(vEmpty(v.stage()));
+      v.advance();
+      awaitTurn(group);
+      passTurn(group);
+    }
   }
 
   __device__ __forceinline__ void consume(const TensorMap& oMap) const {
@@ -192,67 +217,49 @@ struct Prefill {
           zeroRows(shared + Plan::VOffset + v.stage() * Plan::VStage, Plan::ChunksV, keys - j * BlockN, BlockN,
                    threadIdx.x - 128, 128 * Plan::Groups, 7);
         }
-        if constexpr (Plan::Overlap) {
+        const int unseen = uniform(j - lastBlockSeen<BlockN>(params, range, firstRow, queries, keys));
+        passOver(group, unseen, k, v);
+        k.uses += unseen, v.uses += unseen, j -= unseen;
+        mbarrierWait(kFull(k.stage()), k.parity());
+        issueScores(s, qDescriptor, advanced(kDescriptor, k.stage() * Plan::KStage));
+        wgmmaWait<0>();
+        pinRegisters(s);
+        arriveForWarp(kEmpty(k.stage()));
+        k.advance();
+        maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
+        softmaxStep(s, rows, params.scaleLog2, alpha);
+        packRows<Element>(p, s);
+        --j;
+        auto step = [&](auto masked) {
           mbarrierWait(kFull(k.stage()), k.parity());
-          issueScores(s, qDescriptor, kDescriptor + ((k.stage() * Plan::KStage) >> 4));
-          wgmmaWait<0>();
+          awaitTurn(group);
+          issueScores(s, qDescriptor, advanced(kDescriptor, k.stage() * Plan::KStage));
+          mbarrierWait(vFull(v.stage()), v.parity());
+          issueOutput(o, p, advanced(vDescriptor, v.stage() * Plan::VStage));
+          passTurn(group);
+          wgmmaWait<1>();
           pinRegisters(s);
           arriveForWarp(kEmpty(k.stage()));
           k.advance();
-          maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
-          softmaxStep(s, rows, params.scaleLog2, alpha);
-          packRows<Element>(p, s);
-          --j;
-          auto step = [&](auto masked) {
-            mbarrierWait(kFull(k.stage()), k.parity());
-            if (Plan::PingPong) namedBarrierSync(1 + group, 256);
-            issueScores(s, qDescriptor, kDescriptor + ((k.stage() * Plan::KStage) >> 4));
-            mbarrierWait(vFull(v.stage()), v.parity());
-            issueOutput(o, p, vDescriptor + ((v.stage() * Plan::VStage) >> 4));
-            if (Plan::PingPong) namedBarrierArrive(1 + (group + 1) % Plan::Groups, 256);
-            wgmmaWait<1>();
-            pinRegisters(s);
-            arriveForWarp(kEmpty(k.stage()));
-            k.advance();
-            if (masked.value) maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
-            const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
-            wgmmaWait<0>();
-            pinRegisters(o);
-            arriveForWarp(vEmpty(v.stage()));
-            v.advance();
-            if (rescale) scaleRows(o, alpha);
-            packRows<Element>(p, s);
-          };
-          walkBlocks<Plan::Options>(params, j, range, whole, step);
-          releaseQ(group);
-          mbarrierWait(vFull(v.stage()), v.parity());
-          issueOutput(o, p, vDescriptor + ((v.stage() * Plan::VStage) >> 4));
+          if (masked.value) maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
+          const bool rescale = outgrown(s, rows);
+          if (rescale) raiseMaxima(s, rows, params.scaleLog2, alpha);
           wgmmaWait<0>();
           pinRegisters(o);
           arriveForWarp(vEmpty(v.stage()));
           v.advance();
-        } else {
-          auto step = [&](auto masked) {
-            mbarrierWait(kFull(k.stage()), k.parity());
-            issueScores(s, qDescriptor, kDescriptor + ((k.stage() * Plan::KStage) >> 4));
-            wgmmaWait<0>();
-            pinRegisters(s);
-            arriveForWarp(kEmpty(k.stage()));
-            k.advance();
-            if (masked.value) maskBlock<Plan::Options>(s, params, j * BlockN, upperLimit, lowerLimit);
-            const bool rescale = softmaxStep(s, rows, params.scaleLog2, alpha);
-            if (rescale) scaleRows(o, alpha);
-            packRows<Element>(p, s);
-            mbarrierWait(vFull(v.stage()), v.parity());
-            issueOutput(o, p, vDescriptor + ((v.stage() * Plan::VStage) >> 4));
-            wgmmaWait<0>();
-            pinRegisters(o);
-            arriveForWarp(vEmpty(v.stage()));
-            v.advance();
-          };
-          walkBlocks<Plan::Options>(params, j, range, whole, step);
-          releaseQ(group);
-        }
+          if (rescale) scaleRows(o, alpha);
+          exponentiate(s, rows, params.scaleLog2);
+          packRows<Element>(p, s);
+        };
+        walkBlocks<Plan::Options>(params, j, range, whole, step);
+        releaseQ(group);
+        mbarrierWait(vFull(v.stage()), v.parity());
+        issueOutput(o, p, advanced(vDescriptor, v.stage() * Plan::VStage));
+        wgmmaWait<0>();
+        pinRegisters(o);
+        arriveForWarp(vEmpty(v.stage()));
+        v.advance();
       } else {
         releaseQ(group);
       }

@@ -63,14 +63,14 @@ __device__ __forceinline__ void tmaLoad4d(u32 destination, const TensorMap* map,
       "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
       : "memory");
 }
-/** The same for data that is read once: its lines are the first to leave the L2 cache. (9.7.9.2 cache eviction priority) */
-__device__ __forceinline__ void tmaLoad4dOnce(u32 destination, const TensorMap* map, u32 barrier, int c0, int c1, int c2,
-                                              int c3) {
+/** Loads one 5-D box of data that is read once: its lines are the first to leave L2. (9.7.9.2 cache eviction priority) */
+__device__ __forceinline__ void tmaLoad5dOnce(u32 destination, const TensorMap* map, u32 barrier, int c0, int c1, int c2, int c3,
+                                              int c4) {
   const u64 evictFirst = 0x12F0000000000000;  // what createpolicy.fractional.L2::evict_first gives for all of the data
   asm volatile(
-      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
-      "[%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(destination),
-      "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "l"(evictFirst)
+      "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1, {%3, %4, %5, %6, %7}], [%2], %8;" ::"r"(destination),
+      "l"(map), "r"(barrier), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(c4), "l"(evictFirst)
       : "memory");
 }
 /** Loads one box at (c0 = element, c1 = token, c2 = head). */
@@ -119,13 +119,18 @@ __device__ __forceinline__ void pinRegisters(float (&values)[Count]) {
 
 /**
  * Matrix descriptor for a tile in 128-byte-swizzled shared memory (9.7.15.5.1.2). `leadingBytes`: distance of two 64-wide
- * column chunks of an MN-major operand (ignored for K-major); 8-row groups are 1024 B apart.
+ * column chunks of an MN-major operand (ignored for K-major); `strideBytes`: distance of two groups of 8 rows.
  */
-__device__ __forceinline__ u64 matrixDescriptor(u32 address, u32 leadingBytes) {
+__device__ __forceinline__ u64 matrixDescriptor(u32 address, u32 leadingBytes, u32 strideBytes = 1024) {
   const u64 swizzle128 = 1ull << 62;
-  const u64 strideBytes = 1024;
-  return swizzle128 | (strideBytes >> 4) << 32 | static_cast<u64>((leadingBytes >> 4) & 0x3fff) << 16 |
+  return swizzle128 | static_cast<u64>(strideBytes >> 4) << 32 | static_cast<u64>((leadingBytes >> 4) & 0x3fff) << 16 |
          static_cast<u64>((address & 0x3ffff) >> 4);
+}
+
+/** A descriptor `bytes` further on. Addresses leave room in the lower word, so the upper one stays as it is, a constant. */
+__device__ __forceinline__ u64 advanced(u64 descriptor, u32 bytes) {
+  const u32 lower = static_cast<u32>(descriptor) + (bytes >> 4);
+  return (descriptor & 0xffffffff00000000ull) | lower;
 }
 
 /** Hides where a descriptor comes from, so that sums with it are not kept in registers across a loop. No instruction. */
@@ -146,6 +151,8 @@ template <int Registers>
 __device__ __forceinline__ void registersIncrease() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Registers));
 }
+/** A value that is the same in all lanes, put into a uniform register, which ptxas would not dare of itself. Whole warp. (9.7.13.6 redux) */
+__device__ __forceinline__ int uniform(int value) { return __reduce_max_sync(0xffffffffu, value); }
 /** Named barrier: waits for `threads` arrivals. Id 0 is __syncthreads. (9.7.13.1 barrier) */
 __device__ __forceinline__ void namedBarrierSync(u32 id, u32 threads) {
   asm volatile("barrier.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -188,6 +195,9 @@ __device__ __forceinline__ uint4 sharedLoad16(u32 address) {
   return v;
 }
 
+__device__ __forceinline__ void sharedStore4(u32 address, u32 value) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
 __device__ __forceinline__ void sharedStoreFloat(u32 address, float value) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(address), "f"(value) : "memory");
 }

@@ -10,14 +10,28 @@ namespace sm90 {
 
 __device__ __forceinline__ float minusInfinity() { return __int_as_float(0xff800000); }
 
-/** Running maximum (times scale, in log2 units) and this thread's share of the running sum, for its two rows. */
-struct RowState {
-  float max[2] = {minusInfinity(), minusInfinity()};
-  float sum[2] = {0.f, 0.f};
-};
+/** The running maximum of a row that has seen no key. Finite, so that exp2(-inf - it) is 0 and needs no case of its own. */
+constexpr float kNoMaximum = -3e38f;
 
 /** Growth of the maximum, in log2 units, up to which old results are kept as they are: p stays below 2^8. */
 constexpr float kLazyGrowth = 8.f;
+
+/** A limit that every score reaches, and one that none does. */
+constexpr int kAlwaysOutgrown = -0x7fffffff - 1, kNeverOutgrown = 0x7fffffff;
+
+/** Running maximum (times scale, in log2 units) and this thread's share of the running sum, for its two rows. */
+struct RowState {
+  float max[2] = {kNoMaximum, kNoMaximum};
+  float sum[2] = {0.f, 0.f};
+  /** Scores from here on are too large for `max`. As bits of floats compared as integers, see `outgrown`. */
+  int limit[2] = {kAlwaysOutgrown, kAlwaysOutgrown};
+
+  __device__ __forceinline__ void raise(int row, float maximum, float scaleLog2) {
+    max[row] = maximum;
+    const int bits = __float_as_int(__fdividef(maximum + kLazyGrowth, scaleLog2));
+    limit[row] = bits < 0 ? kAlwaysOutgrown : bits;
+  }
+};
 
 /** Hides columns at and beyond each row's limit (limits relative to this thread's first column). */
 template <int Count>
@@ -69,12 +83,27 @@ __device__ __forceinline__ void maskBlock(float (&s)[Count], const PrefillParams
 }
 
 /**
- * Turns scores into probabilities in place and updates the row state. Returns whether (for the whole warp) earlier
- * results must be multiplied by `alpha`; with lazy rescaling that is rare after the first block.
+ * Whether, for the whole warp, the block's scores are too large for the running maxima. Not negative floats are in order as
+ * integers too, and Hopper takes the larger of three integers in one instruction; negative ones only matter to a row
+ * whose limit would be negative, and such rows have `kAlwaysOutgrown`.
  */
 template <int Count>
-__device__ __forceinline__ bool softmaxStep(float (&s)[Count], RowState& rows, float scaleLog2, float (&alpha)[2]) {
-  float largest[2];
+__device__ __forceinline__ bool outgrown(const float (&s)[Count], const RowState& rows) {
+  bool any = false;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const auto bits = [&](int i) { return __float_as_int(s[4 * (i / 2) + 2 * r + i % 2]); };
+    int part[2] = {bits(0), bits(1)};
+#pragma unroll
+    for (int i = 2; i < Count / 2; i += 2) part[i / 2 % 2] = max(max(part[i / 2 % 2], bits(i)), bits(i + 1));
+    any |= max(part[0], part[1]) >= rows.limit[r];
+  }
+  return __any_sync(0xffffffffu, any);
+}
+
+/** Raises the running maxima to the block's and multiplies the sums by `alpha`, as is then due to all earlier results. */
+template <int Count>
+__device__ __forceinline__ void raiseMaxima(const float (&s)[Count], RowState& rows, float scaleLog2, float (&alpha)[2]) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float part[4];
@@ -85,37 +114,42 @@ __device__ __forceinline__ bool softmaxStep(float (&s)[Count], RowState& rows, f
     float m = fmaxf(fmaxf(part[0], part[1]), fmaxf(part[2], part[3]));
     m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 1));
     m = fmaxf(m, __shfl_xor_sync(0xffffffffu, m, 2));
-    largest[r] = m * scaleLog2;
+    const float next = fmaxf(rows.max[r], m * scaleLog2);
+    alpha[r] = exp2Approx(rows.max[r] - next);
+    rows.sum[r] *= alpha[r];
+    rows.raise(r, next, scaleLog2);
+#ifdef ATTN_FAULT_RESCALE
+    alpha[r] = 1.f;
+#endif
   }
-  const bool grown = largest[0] > rows.max[0] + kLazyGrowth || largest[1] > rows.max[1] + kLazyGrowth;
-  const bool rescale = __any_sync(0xffffffffu, grown);
-  if (rescale) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float next = fmaxf(rows.max[r], largest[r]);
-      alpha[r] = exp2Approx(rows.max[r] - (next == minusInfinity() ? 0.f : next));
-      rows.sum[r] *= alpha[r];
-      rows.max[r] = next;
-    }
-  }
+}
+
+/** Turns scores into probabilities in place and adds them to the sums. */
+template <int Count>
+__device__ __forceinline__ void exponentiate(float (&s)[Count], RowState& rows, float scaleLog2) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    // A row without a visible key so far keeps -inf as its maximum; 0 in its place makes every p exactly 0.
-    const float subtrahend = rows.max[r] == minusInfinity() ? 0.f : rows.max[r];
-    float part[2] = {0.f, 0.f};
+    float part[2];
 #pragma unroll
     for (int i = 0; i < Count / 2; ++i) {
       float& p = s[4 * (i / 2) + 2 * r + i % 2];
-      p = exp2Approx(fmaf(p, scaleLog2, -subtrahend));
-      part[i % 2] += p;
+      p = exp2Approx(fmaf(p, scaleLog2, -rows.max[r]));
+      part[i % 2] = i < 2 ? p : part[i % 2] + p;
     }
     rows.sum[r] += part[0] + part[1];
   }
-#ifdef ATTN_FAULT_RESCALE
-  return false;
-#else
+}
+
+/**
+ * All of the online softmax for one block. Returns whether (for the whole warp) earlier results must be multiplied by
+ * `alpha`; with lazy rescaling that is rare after the first block.
+ */
+template <int Count>
+__device__ __forceinline__ bool softmaxStep(float (&s)[Count], RowState& rows, float scaleLog2, float (&alpha)[2]) {
+  const bool rescale = outgrown(s, rows);
+  if (rescale) raiseMaxima(s, rows, scaleLog2, alpha);
+  exponentiate(s, rows, scaleLog2);
   return rescale;
-#endif
 }
 
 /**

@@ -80,6 +80,18 @@ __device__ __forceinline__ BlockRange keyBlocks(const PrefillParams& params, con
   return {hidden / BlockN, visible <= 0 ? -1 : (visible - 1) / BlockN};
 }
 
+/**
+ * The last key block of the tile's that 64 rows from `firstRow` on can see. Never none: rows that see nothing or do not exist
+ * take the tile's first, masked as it may be.
+ */
+template <int BlockN>
+__device__ __forceinline__ int lastBlockSeen(const PrefillParams& params, BlockRange tile, int firstRow, int queries, int keys) {
+  if (firstRow >= queries) return tile.first;
+  if (!params.causal) return tile.last;
+  const int visible = min(firstRow + 64, queries) + keys - queries;
+  return max(tile.first, min(tile.last, (visible - 1) / BlockN));
+}
+
 /** The key blocks that 64 rows from `firstRow` on see whole. */
 template <int BlockN, bool Options>
 __device__ __forceinline__ BlockRange wholeBlocks(const PrefillParams& params, int firstRow, int queries, int keys) {
