@@ -136,6 +136,7 @@ void GpuCase::LayOut() {
   const double scale = SoftmaxScale(spec_) * KvScale(spec_);
   p.vScale = static_cast<float>(KvScale(spec_));
   p.scaleLog2 = static_cast<float>(scale * 1.4426950408889634);
+  p.isBf16 = spec_.dtype == DType::kBf16;
   if (spec_.softcap > 0) {
     p.softcapPre = static_cast<float>(scale / spec_.softcap);
     p.softcapPost = static_cast<float>(spec_.softcap / scale);

@@ -105,8 +105,13 @@ struct RowPlace {
   /* four columns from `d` on, already normalised */
   template <typename T>
   __device__ __forceinline__ void store(const AttentionParams& p, int d, float4 x) const {
-    *(uint2*)((char*)p.o + (token * p.oTokenStride + qHead * p.oHeadStride + d) * 2) =
-        make_uint2(pack2<T>(x.x, x.y), pack2<T>(x.z, x.w));
+    if constexpr (T::kAtRunTime) {
+      if (p.isBf16) store<Bf16>(p, d, x);
+      else store<Fp16>(p, d, x);
+    } else {
+      *(uint2*)((char*)p.o + (token * p.oTokenStride + qHead * p.oHeadStride + d) * 2) =
+          make_uint2(pack2<T>(x.x, x.y), pack2<T>(x.z, x.w));
+    }
   }
 };
 

@@ -51,6 +51,7 @@ struct AttentionParams {
   float scaleLog2;  /* softmax scale * log2(e), times the scale of K where the KV cache is fp8 */
   float softcapPre; /* scale / softcap; 0 = no soft cap */
   float softcapPost; /* softcap / scale */
+  int isBf16;       /* Q and O are bf16, else fp16: read by kernels that serve both */
   float vScale;     /* what a stored element of V is multiplied by: the scale of an fp8 KV cache, else 1 */
   /* split-KV decode only */
   unsigned long long segments;       /* DecodeSegment [segmentCount] */

@@ -41,10 +41,14 @@ __device__ __forceinline__ void ldmatrix4_trans(unsigned (&r)[4], unsigned addre
 }
 
 struct Bf16 {
-  static constexpr bool kIsBf16 = true;
+  static constexpr bool kIsBf16 = true, kAtRunTime = false;
 };
 struct Fp16 {
-  static constexpr bool kIsBf16 = false;
+  static constexpr bool kIsBf16 = false, kAtRunTime = false;
+};
+/* One of the two, as AttentionParams::isBf16 says: for kernels whose multiplies do not depend on it. */
+struct Either16 {
+  static constexpr bool kAtRunTime = true;
 };
 
 /* d += a (16x16, row) * b (16x8, column) with fp32 accumulation. [mma.m16n8k16] */

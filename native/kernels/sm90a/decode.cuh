@@ -236,7 +236,7 @@ struct Decode {
         const int column = k * 16 + (i / 2) * (Setup::Fp8 ? 2 : 8);
         const bool exists = column + (Setup::Fp8 ? lane % 4 * 4 : 0) < params.headDim;
         u32 pair = exists ? __ldg(reinterpret_cast<const u32*>(source[i % 2] + column)) : 0;
-        if constexpr (Setup::Fp8 && Setup::Element::kIsBf16) pair = halvesOfBf16(pair);
+        if (Setup::Fp8 && params.isBf16) pair = halvesOfBf16(pair);
         state.q[k][i] = pair;
       }
     }
@@ -267,8 +267,8 @@ struct Decode {
     }
   }
 
-  static __device__ __forceinline__ uint4 mathPairs(uint4 v) {
-    if constexpr (Setup::Fp8 && Setup::Element::kIsBf16)
+  __device__ __forceinline__ uint4 mathPairs(uint4 v) const {
+    if (params.isBf16)
       return make_uint4(halvesOfBf16(v.x), halvesOfBf16(v.y), halvesOfBf16(v.z), halvesOfBf16(v.w));
     return v;
   }
