@@ -76,8 +76,11 @@ const IMPORT_DEADLINE_MS = 240_000;
 const JIT_DEADLINE_MS = 600_000;
 /** Rounds look at fewer rows where the case was not held: the same process ran the same case before. */
 const LATER_CHECK_ROWS = 32;
-/** The GPU comes from the turn of another engine and is warm. */
-const LATER_WARMUP_MS = 5;
+/**
+ * The GPU comes from the turn of another engine and is warm, but its clock has risen in the moments in which an output was
+ * compared: under a power limit that would favour short turns.
+ */
+const LATER_WARMUP_MS = 60;
 /** Cases compiled in one process before the next one takes over, at least. */
 const WARM_CHUNK = 4;
 /** Who else uses the GPU is looked up this often, although every waiting engine is taken for a stranger by the one at work. */

@@ -30,6 +30,8 @@ const NVRTC_FLAGS = ['-std=c++17', '-default-device'];
 const PORTABLE = 'compute_80';
 const HOPPER = 'compute_90a';
 const PTXAS_FLAGS = ['-v', '-O3'];
+/** What is done to PTX images, for the cache: see `withoutLayout`. */
+const PTX_FORM = 'without layout';
 /** Oldest driver API version per image: SASS of 12.x loads on any 12.x driver that knows the GPU, PTX 8.7 needs 12.8. */
 const MIN_DRIVER = { sm_80: 12000, sm_90: 12000, sm_90a: 12000, sm_120: 12080, ptx: 12080 };
 const PORTABLE_TARGETS = ['sm_80', 'sm_90', 'sm_120', 'ptx'];
@@ -293,10 +295,12 @@ function readPtxasLog(unit, log, tolerant) {
   return registers;
 }
 
-/** PTX without comments and indentation, which nobody reads there: 5 % of what it takes in the package. */
+/** PTX without comments, indentation and constants that nothing reads: 7 % of what it takes in the package. */
 function withoutLayout(ptx) {
-  const lines = ptx.split('\n').map((line) => line.replace(/\/\/.*$/, '').replace(/\s+/g, ' ').trim());
-  return `${lines.filter((line) => line !== '').join('\n')}\n`;
+  const lines = ptx.split('\n').map((line) => line.replace(/\/\/.*$/, '').replace(/\s+/g, ' ').replace(/, /g, ',').trim());
+  const isRead = (symbol) => ptx.indexOf(symbol) !== ptx.lastIndexOf(symbol);
+  const constant = /^\.global \.align \d+ \.u\d+ (\w+)( = \d+)?;$/;
+  return `${lines.filter((line) => line !== '' && isRead(constant.exec(line)?.[1] ?? '')).join('\n')}\n`;
 }
 
 async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {
@@ -342,10 +346,14 @@ function planBuild(fault) {
   const flags = [...NVRTC_FLAGS, ...(fault ? [`-DATTN_FAULT_${fault.toUpperCase()}`] : [])];
   const units = listUnits();
   const keys = units.map((unit) =>
-    sha256(expandSource(unit.source, KERNELS), unit.target, unit.frontEnd, ...flags, ...PTXAS_FLAGS, COMPILER).slice(
-      0,
-      32,
-    ),
+    sha256(
+      expandSource(unit.source, KERNELS),
+      unit.target,
+      unit.frontEnd,
+      ...flags,
+      ...(unit.target === 'ptx' ? [PTX_FORM] : PTXAS_FLAGS),
+      COMPILER,
+    ).slice(0, 32),
   );
   return { flags, units, keys, hash: sha256(...keys) };
 }

@@ -51,19 +51,19 @@ measure() { # SECONDS LIST ENGINES ROUNDS PYTHON-OPTION...: after so many second
   shift 4
   [[ -e $list ]] || list=$work/tools/cases/$list.json
   timeout -k 20 "$seconds" "$work/tools/bin/node" "$work/tools/dist/cli.js" run --busy-ok --cases "$list" --backends "$engines" "$@" \
-    --rounds "$rounds" --target-ms "${TARGET_MS:-30}" --warmup-ms "${WARMUP_MS:-40}" --check-rows 96 \
+    --rounds "$rounds" --target-ms "${TARGET_MS:-30}" --warmup-ms "${WARMUP_MS:-60}" --check-rows 96 \
     --json "$out/h200-libraries-$run.json" >"$out/$run.txt" 2>"$out/$run.err" || status=$?
   echo "== $run: exit $status, $SECONDS s"
 }
 python() { echo "$work/env-$1/bin/python"; } # ENVIRONMENT
 case $run in
   contenders)
-    measure 380 contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
+    measure 560 contenders torch.sdpa.cudnn,fa3.vllm,flashmla.vllm,fa4.system,fa4.vllm,ffpa 7 --python "$(python flash)" \
       --python "fa4.system,fa4.vllm=$(python cute)" --python "ffpa=$(python ffpa)"
     ;;
   flashinfer)
     export FLASHINFER_CUDA_ARCH_LIST=9.0a
-    measure 90 flashinfer flashinfer 7 --python "$(python flashinfer)"
+    measure 150 flashinfer flashinfer 7 --python "$(python flashinfer)"
     ;;
   others)
     measure 90 others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"

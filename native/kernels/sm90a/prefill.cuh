@@ -1,5 +1,5 @@
 /**
- * Attention forward for head dims up to 256: one producer warp feeds K and V blocks by TMA, two or three consumer
+ * Attention forward for head dims up to 256: producer warps feed K and V blocks by TMA, two or three consumer
  * warpgroups of 64 query rows each multiply with wgmma. README.md here draws the data flow.
  */
 #pragma once
@@ -14,7 +14,7 @@ namespace sm90 {
 /**
  * Tile plan of one instantiation.
  * `BlockN` keys per step, `Groups` consumer warpgroups,
- * `PingPong`: the warpgroups take turns in issuing, so that one's softmax meets the other's multiplies,
+ * `PingPong`: the warpgroups take turns in issuing, so that one's softmax meets the others' multiplies,
  * `OwnO`: O leaves through shared memory of its own, so that the next tile's Q can arrive meanwhile,
  * `Options`: knows windows, soft caps and sinks.
  */
