@@ -32,9 +32,10 @@ const REPORTS = [
   },
   { title: 'FlashInfer beside the bundled kernels', file: 'test/fixtures/reports/h200-libraries-flashinfer.json' },
   {
-    title: 'Other kernels of torch, FlexAttention and FA2, one round',
+    title: 'Other kernels of torch and FlexAttention, one round',
     file: 'test/fixtures/reports/h200-libraries-others.json',
   },
+  { title: 'FlashAttention 2 of vLLM, one round', file: 'test/fixtures/reports/h200-libraries-fa2.json' },
   { title: 'Self-test', file: 'test/fixtures/reports/h200-selftest.json' },
 ];
 /** Drawn from the same reports; there while one of them has installed libraries. */

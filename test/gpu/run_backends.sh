@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures installed libraries beside the bundled kernels on a GPU machine that reaches no network:
 #   run_backends.sh unpack NAME...         unpacks archives of prepare_backends.sh, as they arrive
-#   run_backends.sh RUN OUTPUT_FOLDER      RUN: contenders flashinfer others
+#   run_backends.sh RUN OUTPUT_FOLDER      RUN: contenders flashinfer others fa2
 #
 # ARCHIVES (default native/build/backends) holds NAME/site.tar.xz; everything is unpacked into WORK (default
 # native/build/backends-run), where it stays between calls: the command line, and a virtual environment for each set of libraries
@@ -66,7 +66,10 @@ case $run in
     measure 150 flashinfer flashinfer 7 --python "$(python flashinfer)"
     ;;
   others)
-    measure 90 others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex,fa2.vllm 1 --python "$(python flash)"
+    measure 180 others torch.sdpa.flash,torch.sdpa.efficient,torch.sdpa.math,torch.flex 1 --python "$(python flash)"
+    ;;
+  fa2)
+    measure 420 others fa2.vllm 1 --python "$(python flash)"
     ;;
   *) echo "There is no run $run." >&2; exit 2 ;;
 esac

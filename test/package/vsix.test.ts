@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { deflateRawSync } from 'node:zlib';
 import type { Frame, Page } from 'playwright-core';
 import { launchChromium } from '../../extension/dev/chromium.mjs';
 import { NATIVE_TARGET } from '../../extension/dev/builds.mjs';
@@ -16,6 +17,7 @@ const run = promisify(execFile);
 
 /** Budgets: what a user waits for over a slow link (nearly all of it kernel images), and what the extension host loads. */
 const MAX_VSIX_BYTES = 4 * 2 ** 20;
+const MAX_KERNEL_BYTES_COMPRESSED = 3_000_000;
 const MAX_HOST_BUNDLE_BYTES = 576 * 1024;
 const MAX_PANEL_BUNDLE_BYTES = 150 * 1024;
 /** What VS Code's own server asks of a Linux machine. */
@@ -147,6 +149,10 @@ describe(`the ${NATIVE_TARGET} package`, () => {
       `VSIX ${(vsixBytes / 2 ** 20).toFixed(2)} MiB, extension.js ${await bytes('dist/extension.js')} B, panel.js ${await bytes('dist/panel.js')} B`,
     );
     assert.ok(vsixBytes <= MAX_VSIX_BYTES, `${vsixBytes} bytes`);
+    const images = installed.files.filter((name) => /^native\/kernels\/.*\.(cubin|ptx)$/.test(name));
+    const contents = await Promise.all(images.map((name) => readFile(path.join(installed.extensionDir, name))));
+    const compressed = contents.reduce((sum, image) => sum + deflateRawSync(image, { level: 9 }).length, 0);
+    assert.ok(compressed <= MAX_KERNEL_BYTES_COMPRESSED, `${compressed} bytes of kernels, compressed`);
     assert.ok((await bytes('dist/extension.js')) <= MAX_HOST_BUNDLE_BYTES);
     assert.ok((await bytes('dist/panel.js')) <= MAX_PANEL_BUNDLE_BYTES);
   });

@@ -165,12 +165,12 @@ test('engines are rows beside the bundled kernels; one that is missing is listed
   const { result, rows, phases, log } = await run({
     'torch.sdpa.math': {},
     'fa3.vllm': { describe: 'missing' },
-    'fa2.vllm': { cases: { '2': 'refuse' } },
+    'fa2.system': { cases: { '2': 'refuse' } },
   });
   assert.equal(result.ended, 'complete');
   assert.deepEqual(told(rows, 'bundled'), ['1 ok', '2 ok', '3 ok']);
   assert.deepEqual(told(rows, 'torch.sdpa.math'), ['1 ok', '2 ok', '3 ok']);
-  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 ok', '2 unsupported refusedByLibrary', '3 ok']);
+  assert.deepEqual(told(rows, 'fa2.system'), ['1 ok', '2 unsupported refusedByLibrary', '3 ok']);
   assert.deepEqual(told(rows, 'fa3.vllm'), []);
   assert.deepEqual(
     result.libraries.map(({ engine, available, version, reason }) => [
@@ -182,19 +182,19 @@ test('engines are rows beside the bundled kernels; one that is missing is listed
     [
       ['torch.sdpa.math', true, '1.2.3', null],
       ['fa3.vllm', false, null, 'fa3.vllm is not installed'],
-      ['fa2.vllm', true, '1.2.3', null],
+      ['fa2.system', true, '1.2.3', null],
     ],
   );
   const share = rows.find((row) => row.engine === 'torch.sdpa.math')?.result;
   assert.deepEqual([share?.percentOfCeiling, share?.ceiling], [12.5, 'tensorCore']);
-  assert.ok(phases.some((each) => each.engine === 'fa2.vllm' && each.caseIndex === 1 && each.phase === 'allocate'));
+  assert.ok(phases.some((each) => each.engine === 'fa2.system' && each.caseIndex === 1 && each.phase === 'allocate'));
   // One process for all cases of an engine, besides the one that described it.
-  assert.equal(new Set(log.filter((each) => each.engine === 'fa2.vllm').map((each) => each.pid)).size, 2);
+  assert.equal(new Set(log.filter((each) => each.engine === 'fa2.system').map((each) => each.pid)).size, 2);
   assert.ok(log.every((each) => !isAlive(each.pid)));
 });
 
 test('a clean environment, a neutral folder: nothing of the workspace reaches the libraries', async () => {
-  const { log } = await run({ 'fa2.vllm': {} });
+  const { log } = await run({ 'fa2.system': {} });
   for (const entry of log) {
     assert.equal(entry.env?.includes('SECRET'), false);
     assert.equal(entry.env?.includes('PYTHONPATH'), false);
@@ -219,24 +219,24 @@ const oneBadCase: readonly [string, string, RegExp][] = [
 ];
 for (const [action, expected, words] of oneBadCase) {
   test(`a case that ends in "${action}" costs its own row only, and the row says why`, async () => {
-    const { rows } = await run({ 'fa2.vllm': { cases: { '2': action } } });
-    assert.deepEqual(told(rows, 'fa2.vllm'), ['1 ok', `2 ${expected}`, '3 ok']);
-    const bad = rows.find((row) => row.engine === 'fa2.vllm' && row.case.seed === 2)?.result;
+    const { rows } = await run({ 'fa2.system': { cases: { '2': action } } });
+    assert.deepEqual(told(rows, 'fa2.system'), ['1 ok', `2 ${expected}`, '3 ok']);
+    const bad = rows.find((row) => row.engine === 'fa2.system' && row.case.seed === 2)?.result;
     assert.match(bad?.reason?.text ?? '', words);
     assert.equal(bad?.gpuMs, null);
   });
 }
 
 test('a case that hangs is ended at its deadline, with its process, and the next one runs', async () => {
-  const { rows, log } = await run({ 'fa2.vllm': { cases: { '2': 'hang' } } }, { caseMs: 600 });
-  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 ok', '2 timeout watchdog', '3 ok']);
+  const { rows, log } = await run({ 'fa2.system': { cases: { '2': 'hang' } } }, { caseMs: 600 });
+  assert.deepEqual(told(rows, 'fa2.system'), ['1 ok', '2 timeout watchdog', '3 ok']);
   assert.ok(log.every((each) => !isAlive(each.pid)));
 });
 
 test('rows that were not asked for, or come twice, change nothing', async () => {
-  const { rows } = await run({ 'fa2.vllm': { cases: { '2': 'twice' } } });
+  const { rows } = await run({ 'fa2.system': { cases: { '2': 'twice' } } });
   assert.deepEqual(
-    rows.filter((row) => row.engine === 'fa2.vllm').map((row) => [row.case.seed, row.result.gpuMs?.median]),
+    rows.filter((row) => row.engine === 'fa2.system').map((row) => [row.case.seed, row.result.gpuMs?.median]),
     [
       [1, 1],
       [2, 2],
@@ -246,7 +246,7 @@ test('rows that were not asked for, or come twice, change nothing', async () => 
 });
 
 test('a library whose import crashes or hangs is one that is not there', async () => {
-  const { result, rows } = await run({ 'fa2.vllm': { describe: 'segv' }, 'fa3.vllm': {} });
+  const { result, rows } = await run({ 'fa2.system': { describe: 'segv' }, 'fa3.vllm': {} });
   assert.equal(result.libraries[0]?.available, false);
   assert.match(result.libraries[0]?.reason?.text ?? '', /SIGSEGV/);
   assert.deepEqual(told(rows, 'fa3.vllm'), ['1 ok', '2 ok', '3 ok']);
@@ -255,22 +255,22 @@ test('a library whose import crashes or hangs is one that is not there', async (
 test('after three processes in a row that finished nothing, the rest of the engine is not tried', async () => {
   const seeds = [1, 2, 3, 4, 5];
   const cases = Object.fromEntries(seeds.map((seed) => [String(seed), 'exit']));
-  const { rows, log } = await run({ 'fa2.vllm': { cases }, 'fa3.vllm': {} }, { seeds });
-  assert.deepEqual(told(rows, 'fa2.vllm'), [
+  const { rows, log } = await run({ 'fa2.system': { cases }, 'fa3.vllm': {} }, { seeds });
+  assert.deepEqual(told(rows, 'fa2.system'), [
     '1 crashed exit 3',
     '2 crashed exit 3',
     '3 crashed exit 3',
     '4 crashed gaveUp',
     '5 crashed gaveUp',
   ]);
-  assert.equal(log.filter((each) => each.engine === 'fa2.vllm' && each.command === 'run').length, 3);
+  assert.equal(log.filter((each) => each.engine === 'fa2.system' && each.command === 'run').length, 3);
   assert.equal(told(rows, 'fa3.vllm').length, 5);
 });
 
 test('a runner of another version is refused in words', async () => {
-  const { result, rows } = await run({ 'fa2.vllm': {} }, { protocolVersion: 99 });
+  const { result, rows } = await run({ 'fa2.system': {} }, { protocolVersion: 99 });
   assert.match(result.libraries[0]?.reason?.text ?? '', /protocol version 99/);
-  assert.deepEqual(told(rows, 'fa2.vllm'), []);
+  assert.deepEqual(told(rows, 'fa2.system'), []);
 });
 
 test('libraries that compile are compiled before anything is timed; the time of that is kept apart', async () => {
@@ -287,7 +287,7 @@ test('libraries that compile are compiled before anything is timed; the time of 
 
 test('rounds: engines take turns case by case in one process each, and the ratio to the bundled kernel has an interval', async () => {
   const { result, rows, log } = await run(
-    { 'fa2.vllm': { ms: 2 }, 'fa3.vllm': { ms: 0.5, cases: { '2': 'refuse' } } },
+    { 'fa2.system': { ms: 2 }, 'fa3.vllm': { ms: 0.5, cases: { '2': 'refuse' } } },
     { seeds: [1, 2], rounds: 7 },
   );
   const runs = log.filter((each) => each.command === 'run');
@@ -300,7 +300,7 @@ test('rounds: engines take turns case by case in one process each, and the ratio
   // Once checked, then timed in every round, and held all along.
   assert.ok(runs.every((each) => each.hold === true));
   assert.deepEqual(
-    runs.filter((each) => each.engine === 'fa2.vllm' && each.cases?.[0] === 0).map((each) => each.checkOnly),
+    runs.filter((each) => each.engine === 'fa2.system' && each.cases?.[0] === 0).map((each) => each.checkOnly),
     [true, ...new Array<boolean>(7).fill(false)],
   );
   assert.equal(
@@ -313,8 +313,8 @@ test('rounds: engines take turns case by case in one process each, and the ratio
     2,
   );
   assert.deepEqual(told(rows, 'fa3.vllm'), ['1 ok', '2 unsupported refusedByLibrary']);
-  assert.equal(rows.find((row) => row.engine === 'fa2.vllm')?.roundMs?.length, 7);
-  const slower = result.ratios.find((each) => each.engine === 'fa2.vllm' && each.case.seed === 1);
+  assert.equal(rows.find((row) => row.engine === 'fa2.system')?.roundMs?.length, 7);
+  const slower = result.ratios.find((each) => each.engine === 'fa2.system' && each.case.seed === 1);
   assert.equal(slower?.rounds, 7);
   assert.ok(slower.ratio > 1.7 && slower.ratio < 2);
   assert.ok(slower.interval !== null && slower.interval.low <= slower.ratio && slower.ratio <= slower.interval.high);
@@ -326,13 +326,13 @@ test('rounds: engines take turns case by case in one process each, and the ratio
 
 test('in rounds, an engine that is lost after its check is told once, and the others go on', async () => {
   const { rows, log, result } = await run(
-    { 'fa2.vllm': { cases: { '1': 'segvInRound' } }, 'fa3.vllm': {} },
+    { 'fa2.system': { cases: { '1': 'segvInRound' } }, 'fa3.vllm': {} },
     { seeds: [1, 2], rounds: 7 },
   );
-  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 crashed SIGSEGV', '2 ok']);
+  assert.deepEqual(told(rows, 'fa2.system'), ['1 crashed SIGSEGV', '2 ok']);
   assert.deepEqual(told(rows, 'fa3.vllm'), ['1 ok', '2 ok']);
   assert.deepEqual(told(rows, 'bundled'), ['1 ok', '2 ok']);
-  const asked = log.filter((each) => each.engine === 'fa2.vllm' && each.command === 'run' && each.cases?.[0] === 0);
+  const asked = log.filter((each) => each.engine === 'fa2.system' && each.command === 'run' && each.cases?.[0] === 0);
   assert.deepEqual(
     asked.map((each) => each.checkOnly),
     [true, false],
@@ -341,7 +341,7 @@ test('in rounds, an engine that is lost after its check is told once, and the ot
     result.ratios.map((each) => [each.engine, each.case.seed, each.rounds]),
     [
       ['fa3.vllm', 1, 7],
-      ['fa2.vllm', 2, 7],
+      ['fa2.system', 2, 7],
       ['fa3.vllm', 2, 7],
     ],
   );
@@ -349,12 +349,12 @@ test('in rounds, an engine that is lost after its check is told once, and the ot
 
 test('the waiting processes of the other engines are not strangers on the GPU', async () => {
   const calm = await run(
-    { 'fa2.vllm': {} },
+    { 'fa2.system': {} },
     { seeds: [1], rounds: 2, contended: true, strangers: 2, deviceId: GPU_ID },
   );
   assert.equal(calm.rows.find((row) => row.engine === 'bundled')?.result.contended, false);
   const crowded = await run(
-    { 'fa2.vllm': {} },
+    { 'fa2.system': {} },
     { seeds: [1], rounds: 2, contended: true, strangers: 3, deviceId: GPU_ID },
   );
   assert.equal(crowded.rows.find((row) => row.engine === 'bundled')?.result.contended, true);
@@ -362,7 +362,7 @@ test('the waiting processes of the other engines are not strangers on the GPU', 
 
 test('cancel ends the process and what it started, although both ignore SIGTERM, within two seconds', async () => {
   const abort = new AbortController();
-  const running = run({ 'fa2.vllm': { cases: { '2': 'hangTree' } } }, { signal: abort.signal, caseMs: 60_000 });
+  const running = run({ 'fa2.system': { cases: { '2': 'hangTree' } } }, { signal: abort.signal, caseMs: 60_000 });
   const home = folders.at(-1) ?? '';
   while (!(await readLog(home)).some((each) => each.child !== undefined)) {
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -372,7 +372,7 @@ test('cancel ends the process and what it started, although both ignore SIGTERM,
   const { result, rows } = await running;
   assert.ok(performance.now() - startedMs < 2000);
   assert.equal(result.ended, 'cancelled');
-  assert.deepEqual(told(rows, 'fa2.vllm'), ['1 ok']);
+  assert.deepEqual(told(rows, 'fa2.system'), ['1 ok']);
   const log = await readLog(home);
   const pids = log.flatMap((each) => (each.child === undefined ? [each.pid] : [each.pid, each.child]));
   // A killed grandchild is a zombie until init collects it.
@@ -395,7 +395,7 @@ test('an interpreter that cannot be one is refused before anything is started', 
         interpreter: '/no/such/python',
         scriptPath: '/x.py',
         env: {},
-        engines: ['fa2.vllm'],
+        engines: ['fa2.system'],
         rounds: 1,
       },
     }),
