@@ -297,7 +297,13 @@ function readPtxasLog(unit, log, tolerant) {
 
 /** PTX without comments, indentation and constants that nothing reads: 7 % of what it takes in the package. */
 function withoutLayout(ptx) {
-  const lines = ptx.split('\n').map((line) => line.replace(/\/\/.*$/, '').replace(/\s+/g, ' ').replace(/, /g, ',').trim());
+  const lines = ptx.split('\n').map((line) =>
+    line
+      .replace(/\/\/.*$/, '')
+      .replace(/\s+/g, ' ')
+      .replace(/, /g, ',')
+      .trim(),
+  );
   const isRead = (symbol) => ptx.indexOf(symbol) !== ptx.lastIndexOf(symbol);
   const constant = /^\.global \.align \d+ \.u\d+ (\w+)( = \d+)?;$/;
   return `${lines.filter((line) => line !== '' && isRead(constant.exec(line)?.[1] ?? '')).join('\n')}\n`;
