@@ -2,7 +2,7 @@
  * Writes the README's measurements from the committed reports, so that no figure in it was typed by hand.
  *
  * To measure anew, on an H200 with nothing else on it:
- *   attn-diag run --preset prefill-head-sizes,prefill-full,decode-head-sizes,paged-decode,paged-prefill \
+ *   attn-diag run --preset prefill-head-sizes,prefill-full,decode-head-sizes,paged-decode,paged-prefill,mla-decode \
  *     --json test/fixtures/reports/h200-run.json
  *   ATTN_DIAG_TARGET=ptx attn-diag run --preset prefill-full,paged-prefill,paged-decode --head-dim 128,512 \
  *     --page contiguous,16 --json test/fixtures/reports/h200-portable.json

@@ -17,6 +17,7 @@ import { benchScript, interpreterOf, type BackendPlan } from '../backendRunner';
 import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { paint, type CliIo } from './io';
 import { usage, wholeNumber } from './options';
+import { caseText } from './rows';
 
 export const BACKEND_OPTIONS = {
   backends: { type: 'string' },
@@ -185,7 +186,7 @@ export function flagPairText(rows: readonly ResultRow[], io: CliIo): string {
 }
 
 function shapeText(asked: AttentionCase): string {
-  return `${asked.op} d${asked.headDim} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
+  return `${caseText(asked)} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
 }
 
 /** CPU microseconds of a call. */

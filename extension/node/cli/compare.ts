@@ -12,6 +12,7 @@ import type { ResultRow } from '../../core/attentionCase';
 import { readReportFile } from '../reportFile';
 import { EXIT, paint, type Command } from './io';
 import { readOptions, usage } from './options';
+import { caseText } from './rows';
 
 export const compareCommand: Command = {
   name: 'compare',
@@ -70,7 +71,7 @@ function comparisonText(comparisons: readonly RowComparison[], columns: number):
       return [
         [
           row.engine,
-          `${row.case.op} d${row.case.headDim} ${row.case.dtype}`,
+          caseText(row.case),
           formatPageSize(row.case.pageSize),
           outcome(each.before),
           outcome(each.after),

@@ -148,7 +148,7 @@ test('run: overlapping presets run each case once', async () => {
 test('run: a case that crashes the helper is a row and exit code 1', async () => {
   const { code, out } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], { cases: { 1: 'segv' } });
   assert.equal(code, 1);
-  assert.match(out, /crashed: The helper crashed with a\s+memory fault/);
+  assert.match(out, /crashed: The helper\s+crashed with a\s+memory\s+fault/);
 });
 
 test('run: a device that is not there is exit code 3, also in the report', async () => {
@@ -180,6 +180,19 @@ test('a report that cannot be written is told, with the reason', async () => {
   const { code, err } = await attnDiag(['devices', '--json', path.join(folder, 'no', 'folder.json')]);
   assert.equal(code, 1);
   assert.match(err, /could not be written: there is no such file or folder/);
+});
+
+test('cases of one run have names of their own in every table', async () => {
+  const report = 'test/fixtures/reports/h200-libraries-contenders.json';
+  const { code, out } = await attnDiag(['compare', report, report]);
+  assert.equal(code, 0);
+  const bundled = out.split('\n').filter((line) => line.startsWith('bundled '));
+  const names = bundled.map((line) => /^bundled +(.+?) {2,}(contiguous|page \d+) /.exec(line)?.slice(1).join(' '));
+  assert.equal(names.filter((name) => name !== undefined).length, 97);
+  assert.equal(new Set(names).size, bundled.length, 'a name stands for two cases');
+  for (const name of ['prefill d192/128 32/32 q16k full contiguous', 'decode d64 32/8 b128 kv4k page 16']) {
+    assert.ok(names.includes(name), name);
+  }
 });
 
 test('compare: exit code 1 on a regression, 0 without, 1 for a file that is no report', async () => {

@@ -83,7 +83,7 @@ test('libraries are rows below each case with host and first-call time; a missin
   assert.match(out, /torch\.sdpa\.math +1\.2\.3, torch 2\.11\.0\+cpu/);
   assert.match(out, /prefill d64.* contig +bundled/);
   assert.match(out, /\n +torch\.sdpa\.math +1\.00 ms .* 12\.0 µs .* ok/);
-  assert.match(out, /\n +fa2\.vllm .*unsupported: only head size 64/);
+  assert.match(out, /\n +fa2\.vllm .*unsupported: only head\s+size 64/);
   const report = parseReport(await readFile(file, 'utf8'), file);
   assert.deepEqual(
     report.rows.map((row) => [row.case.pageSize, row.engine]),
@@ -132,7 +132,7 @@ test('both FlashAttention 4: one command shows per case which works, how fast, a
   });
   assert.equal(code, 0);
   assert.match(out, /What use_system_flash_attn exchanges/);
-  assert.match(out, /prefill d64 contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/);
+  assert.match(out, /prefill d64 2\/1 q128 kv256 causal contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/);
 });
 
 test('libraries that exclude each other come from environments of their own, in one run', async () => {
@@ -157,7 +157,7 @@ test('--cases names whole cases in a file, and nothing else may shape them', asy
   await writeFile(file, JSON.stringify([192, 64].map((headDim) => ({ ...shape, headDim, headDimV: 64 }))));
   const right = await attnDiag(['run', '--cpu', '--no-ceilings', '--cases', file, '--backends', 'fa2.vllm', ...PYTHON]);
   assert.equal(right.code, 0, right.err);
-  assert.match(right.out, /prefill d192 [^]*prefill d64 /);
+  assert.match(right.out, /prefill d192\/64 2\/1 q32 causal [^]*prefill d64 /);
   for (const more of [['--preset', 'quick'], ['--head-dim', '64'], ['--full']]) {
     const both = await attnDiag(['run', '--cpu', '--cases', file, ...more]);
     assert.equal(both.code, 2);
