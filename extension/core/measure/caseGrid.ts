@@ -1,6 +1,6 @@
 /** From the request form of panel and command line to the cases it stands for. */
 import type { AttentionCase } from '../attentionCase';
-import { formatPageSize } from '../format';
+import { formatPageSize, formatTokens } from '../format';
 import type { RequestForm } from './requestForm';
 
 /** Value head size of multi-head latent attention: the 512 latent columns of a 576-wide key. */
@@ -58,7 +58,30 @@ export function headDimText({ headDim, headDimV }: AttentionCase): string {
   return headDim === headDimV ? `${headDim}` : `${headDim}/${headDimV}`;
 }
 
-/** A case in one line, for logs and tables: `prefill bf16 d128 32/8 heads, batch 1, q 16k, kv 16k, causal, page 16`. */
+/**
+ * `prefill d128 64/8 q16k causal`, `decode d64 32/8 b32 kv8k`: what tells the cases of a run apart, but for the page size. One
+ * sequence and keys as long as the queries are not mentioned.
+ */
+export function shortCaseText(asked: AttentionCase): string {
+  const tokens = (lens: number | readonly number[]): string =>
+    typeof lens === 'number' ? formatTokens(lens) : `${lens.length}×`;
+  const prefill = asked.op === 'prefill';
+  const sameLengths = JSON.stringify(asked.qLens) === JSON.stringify(asked.kvLens);
+  return [
+    `${asked.op} d${headDimText(asked)} ${asked.qHeads}/${asked.kvHeads}`,
+    ...(asked.batch === 1 ? [] : [`b${asked.batch}`]),
+    ...(prefill || asked.qLens !== 1 ? [`q${tokens(asked.qLens)}`] : []),
+    ...(prefill && sameLengths ? [] : [`kv${tokens(asked.kvLens)}`]),
+    ...(prefill ? [asked.causal ? 'causal' : 'full'] : []),
+    ...(asked.window === null ? [] : [`window ${asked.window}`]),
+    ...(asked.softcap > 0 ? [`cap ${asked.softcap}`] : []),
+    ...(asked.sinks ? ['sinks'] : []),
+    ...(asked.dtype === 'bf16' ? [] : [asked.dtype]),
+    ...(asked.kvDtype === 'auto' ? [] : [`kv ${asked.kvDtype}`]),
+  ].join(' ');
+}
+
+/** A case in one line, all of it, for logs: `prefill bf16 d128 32/8 heads, batch 1, q 16k, kv 16k, causal, page 16`. */
 export function describeCase(attentionCase: AttentionCase): string {
   const options = [
     attentionCase.causal ? 'causal' : 'full',

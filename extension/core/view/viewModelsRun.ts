@@ -98,6 +98,7 @@ export interface LibraryView {
 /** What `use_system_flash_attn` exchanges, on one case. */
 export interface FlagPairView {
   readonly title: string;
+  readonly shape: string;
   readonly system: PairSideView;
   readonly vendored: PairSideView;
   /** Time of vLLM's FA4 ÷ time of the system library, `×1.04`. */
@@ -314,7 +315,8 @@ function flagPairs(rows: readonly ResultRow[]): readonly FlagPairView[] {
   const pairs = sideBySide(rows, system, vendored);
   if (!pairs.some(({ first }) => first !== null) || !pairs.some(({ second }) => second !== null)) return [];
   return pairs.slice(0, MAX_FLAG_PAIRS).map((pair) => ({
-    title: `${pair.case.op} d${pair.case.headDim}, ${formatPageSize(pair.case.pageSize)}`,
+    title: `${pair.case.op} d${headDimText(pair.case)}, ${formatPageSize(pair.case.pageSize)}`,
+    shape: caseShape(pair.case),
     system: pairSide(pair.first),
     vendored: pairSide(pair.second),
     ratio: pair.timeRatio === null ? formatMs(null) : `×${pair.timeRatio.toFixed(2)}`,

@@ -7,6 +7,7 @@ import type { DeviceFacts } from '../../core/facts';
 import { engineFindings } from '../../core/findings/engineFindings';
 import { formatMs, formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
 import { rateText } from '../../core/measure/countedRate';
+import { shortCaseText } from '../../core/measure/caseGrid';
 import { BACKEND_ENGINES, engineLabel, type BackendEngine } from '../../core/measure/engines';
 import type { RoundRatio } from '../../core/measure/rounds';
 import { sideBySide } from '../../core/measure/sideBySide';
@@ -17,7 +18,6 @@ import { benchScript, interpreterOf, type BackendPlan } from '../backendRunner';
 import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { paint, type CliIo } from './io';
 import { usage, wholeNumber } from './options';
-import { caseText } from './rows';
 
 export const BACKEND_OPTIONS = {
   backends: { type: 'string' },
@@ -186,7 +186,7 @@ export function flagPairText(rows: readonly ResultRow[], io: CliIo): string {
 }
 
 function shapeText(asked: AttentionCase): string {
-  return `${caseText(asked)} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
+  return `${shortCaseText(asked)} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
 }
 
 /** CPU microseconds of a call. */

@@ -9,10 +9,10 @@ import {
 } from '../../core/measure/benchStats';
 import { formatMs, formatPageSize, NOT_KNOWN, textTable } from '../../core/format';
 import type { ResultRow } from '../../core/attentionCase';
+import { shortCaseText } from '../../core/measure/caseGrid';
 import { readReportFile } from '../reportFile';
 import { EXIT, paint, type Command } from './io';
 import { readOptions, usage } from './options';
-import { caseText } from './rows';
 
 export const compareCommand: Command = {
   name: 'compare',
@@ -71,7 +71,7 @@ function comparisonText(comparisons: readonly RowComparison[], columns: number):
       return [
         [
           row.engine,
-          caseText(row.case),
+          shortCaseText(row.case),
           formatPageSize(row.case.pageSize),
           outcome(each.before),
           outcome(each.after),

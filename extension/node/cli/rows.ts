@@ -1,8 +1,8 @@
 /** Result rows as a text table, and what they mean for the exit code. */
-import type { AttentionCase, ResultRow, ResultStatus } from '../../core/attentionCase';
-import { formatMs, formatPageSize, formatPercent, formatRelError, formatTokens, textTable } from '../../core/format';
+import type { ResultRow, ResultStatus } from '../../core/attentionCase';
+import { formatMs, formatPageSize, formatPercent, formatRelError, textTable } from '../../core/format';
 import { rateText } from '../../core/measure/countedRate';
-import { headDimText } from '../../core/measure/caseGrid';
+import { shortCaseText } from '../../core/measure/caseGrid';
 import { BUNDLED_ENGINE } from '../../core/measure/engines';
 import { EXIT, paint, type CliIo } from './io';
 
@@ -74,33 +74,10 @@ function enginesText(rows: readonly ResultRow[], io: CliIo): string {
   return `${colourResults(table, io)}\n`;
 }
 
-/**
- * `prefill d128 64/8 q16k causal`, `decode d64 32/8 b32 kv8k`: what tells the cases of a run apart, but for the page size. One
- * sequence and keys as long as the queries are not mentioned.
- */
-export function caseText(asked: AttentionCase): string {
-  const tokens = (lens: number | readonly number[]): string =>
-    typeof lens === 'number' ? formatTokens(lens) : `${lens.length}×`;
-  const prefill = asked.op === 'prefill';
-  const sameLengths = JSON.stringify(asked.qLens) === JSON.stringify(asked.kvLens);
-  return [
-    `${asked.op} d${headDimText(asked)} ${asked.qHeads}/${asked.kvHeads}`,
-    ...(asked.batch === 1 ? [] : [`b${asked.batch}`]),
-    ...(prefill || asked.qLens !== 1 ? [`q${tokens(asked.qLens)}`] : []),
-    ...(prefill && sameLengths ? [] : [`kv${tokens(asked.kvLens)}`]),
-    ...(prefill ? [asked.causal ? 'causal' : 'full'] : []),
-    ...(asked.window === null ? [] : [`window ${asked.window}`]),
-    ...(asked.softcap > 0 ? [`cap ${asked.softcap}`] : []),
-    ...(asked.sinks ? ['sinks'] : []),
-    ...(asked.dtype === 'bf16' ? [] : [asked.dtype]),
-    ...(asked.kvDtype === 'auto' ? [] : [`kv ${asked.kvDtype}`]),
-  ].join(' ');
-}
-
 function cells(row: ResultRow): string[] {
   const { case: asked, result } = row;
   return [
-    caseText(asked),
+    shortCaseText(asked),
     asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize),
     formatMs(result.gpuMs?.median ?? null),
     rateText(asked, result),

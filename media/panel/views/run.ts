@@ -139,7 +139,7 @@ function flagPairsView(pairs: readonly FlagPairView[]): View {
           ${pairs.map(
             (pair) =>
               html`<tr>
-                <th scope="row">${pair.title}</th>
+                <th scope="row">${pair.title}<span class="sub">${pair.shape}</span></th>
                 ${pairSide(pair.system)}${pairSide(pair.vendored)}
                 <td class="number">${pair.ratio}</td>
               </tr>`,

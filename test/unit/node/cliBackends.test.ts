@@ -132,7 +132,10 @@ test('both FlashAttention 4: one command shows per case which works, how fast, a
   });
   assert.equal(code, 0);
   assert.match(out, /What use_system_flash_attn exchanges/);
-  assert.match(out, /prefill d64 2\/1 q128 kv256 causal contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/);
+  assert.match(
+    out,
+    /prefill d64 2\/1 q128 kv256 causal contig +1\.00 ms +100 TFLOP\/s +12\.0 µs +1\.50 ms +100 TFLOP\/s +12\.0 µs +×1\.50/,
+  );
 });
 
 test('libraries that exclude each other come from environments of their own, in one run', async () => {
