@@ -1,9 +1,10 @@
-/** A bar chart of measured engines as SVG: one group per head size, one bar per engine. Reads on light and dark pages. */
-import { formatPageSize, threeFigures } from '../format';
+/** A bar chart of measured engines as SVG: a group per head size and case, a bar per engine. Reads on light and dark pages. */
+import { formatPageSize, formatTokens, threeFigures } from '../format';
+import { headDimText } from '../measure/caseGrid';
 import { rateOf } from '../measure/countedRate';
 import { engineLabel, BUNDLED_ENGINE } from '../measure/engines';
-import type { ResultRow } from '../attentionCase';
-import { engineTables, rowOf } from './engineTables';
+import type { AttentionCase, ResultRow } from '../attentionCase';
+import { engineTables, type EngineTable } from './engineTables';
 
 interface Bar {
   readonly label: string;
@@ -74,20 +75,57 @@ export function engineChart(rows: readonly ResultRow[], device: string): string 
 function panelsOf(rows: readonly ResultRow[]): readonly Panel[] {
   return engineTables(rows).flatMap((table) =>
     table.layouts.flatMap((layout): Panel[] => {
-      const groups = table.headSizes.flatMap((size): Group[] => {
-        const bars = table.engines.flatMap((engine): Bar[] => {
-          const row = rowOf(table, engine, size, layout);
-          const value = row === null || row.result.status !== 'ok' ? null : rateOf(row);
-          return value === null ? [] : [{ label: engineLabel(engine), value, bundled: engine === BUNDLED_ENGINE }];
-        });
-        return bars.some((bar) => !bar.bundled) ? [{ label: `Head size ${size}`, bars }] : [];
-      });
+      const groups = table.headSizes.flatMap((size) => groupsOf(table, size, layout));
       const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
       const title = `${table.op}${mask}, ${formatPageSize(layout)}`;
       // Contiguous and the page size that vLLM uses by itself; the table has the rest.
       return groups.length === 0 || (layout !== null && layout !== 16) ? [] : [{ title, unit: table.unit, groups }];
     }),
   );
+}
+
+/**
+ * Bars of a head size, only of one case side by side: reports measure different shapes. First the case that most libraries ran, then
+ * the one with most of the others, until each library is shown; of equal ones the first.
+ */
+function groupsOf(table: EngineTable, size: string, layout: number | null): readonly Group[] {
+  const cases = new Map<string, Map<string, ResultRow>>();
+  for (const row of table.rows) {
+    if (headDimText(row.case) !== size || row.case.pageSize !== layout) continue;
+    if (row.result.status !== 'ok' || rateOf(row) === null) continue;
+    const key = JSON.stringify(row.case);
+    const engines = cases.get(key) ?? new Map<string, ResultRow>();
+    if (!engines.has(row.engine)) engines.set(row.engine, row);
+    cases.set(key, engines);
+  }
+  const missing = new Set([...cases.values()].flatMap((engines) => [...engines.keys()]));
+  missing.delete(BUNDLED_ENGINE);
+  const news = (engines: ReadonlyMap<string, ResultRow>): number =>
+    [...engines.keys()].filter((engine) => missing.has(engine)).length;
+  const groups: Group[] = [];
+  while (missing.size > 0) {
+    const [first, ...others] = [...cases.values()];
+    if (first === undefined) break;
+    const chosen = others.reduce((best, engines) => (news(engines) > news(best) ? engines : best), first);
+    const shown = table.engines.flatMap((engine) => chosen.get(engine) ?? []);
+    const [any] = shown;
+    if (any === undefined) break;
+    for (const engine of chosen.keys()) missing.delete(engine);
+    groups.push({ label: `Head size ${size}: ${shapeText(any.case)}`, bars: shown.map(barOf) });
+  }
+  return groups;
+}
+
+function barOf(row: ResultRow): Bar {
+  return { label: engineLabel(row.engine), value: rateOf(row) ?? 0, bundled: row.engine === BUNDLED_ENGINE };
+}
+
+/** `32/8 heads, batch 4, q 4k, kv 4k`; of a decode step the keys only. */
+function shapeText({ op, qHeads, kvHeads, batch, qLens, kvLens }: AttentionCase): string {
+  const tokens = (lens: number | readonly number[]): string =>
+    typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
+  const q = op === 'prefill' ? [`q ${tokens(qLens)}`] : [];
+  return [`${qHeads}/${kvHeads} heads`, `batch ${batch}`, ...q, `kv ${tokens(kvLens)}`].join(', ');
 }
 
 function groupText({ label, bars }: Group): string {

@@ -124,7 +124,7 @@ function cellText(
 }
 
 /** Of several shapes the largest; figures of short runs are mostly launch overhead. */
-export function rowOf(table: EngineTable, engine: string, headSize: string, pageSize: number | null): ResultRow | null {
+function rowOf(table: EngineTable, engine: string, headSize: string, pageSize: number | null): ResultRow | null {
   const own = table.rows.filter(
     (row) => row.engine === engine && headDimText(row.case) === headSize && row.case.pageSize === pageSize,
   );

@@ -77,7 +77,7 @@ test('the chart draws what is right, names itself and what it shows, and is well
   assert.match(svg, /<title id="title">Attention engines measured on NVIDIA H200<\/title>/);
   assert.match(
     svg,
-    /<desc id="desc">prefill, causal, contiguous, TFLOP\/s: Head size 128: Bundled kernels 700, FA3 of vLLM 651\.<\/desc>/,
+    /<desc id="desc">prefill, causal, contiguous, TFLOP\/s: Head size 128: 32\/8 heads, batch 1, q 16, kv 16: Bundled kernels 700, FA3 of vLLM 651\.<\/desc>/,
   );
   assert.equal([...svg.matchAll(/<rect /g)].length, 2);
   const widths = [...svg.matchAll(/<rect class="(\w+)" x="250" y="[\d.]+" width="([\d.]+)"/g)].map((match) => [
@@ -97,6 +97,25 @@ test('the chart does not depend on the order of reports beyond the first to have
   const again = fileOf([row('bundled', 128, null, 690), row('ffpa', 128, null, 10)]);
   const svg = readmeChart([fileOf(ROWS), again]) ?? '';
   assert.match(svg, /Bundled kernels 700, FA3 of vLLM 651, FFPA 10/);
+});
+
+test('bars stand side by side only where they ran the same case; every library is shown, with as few cases as that takes', () => {
+  const at = (made: ResultRow, length: number): ResultRow => ({
+    ...made,
+    case: { ...made.case, qLens: length, kvLens: length },
+  });
+  const long = fileOf([at(row('bundled', 128, null, 700), 16_384), at(row('flashinfer', 128, null, 640), 16_384)]);
+  const short = fileOf([
+    at(row('bundled', 128, null, 600), 4096),
+    at(row('fa3.vllm', 128, null, 550), 4096),
+    at(row('torch.flex', 128, null, 400), 4096),
+    at(row('fa3.vllm', 128, null, 500), 1024),
+  ]);
+  const svg = readmeChart([long, short]) ?? '';
+  const at4k =
+    'Head size 128: 32/8 heads, batch 1, q 4k, kv 4k: Bundled kernels 600, FA3 of vLLM 550, torch FlexAttention 400';
+  const at16k = 'Head size 128: 32/8 heads, batch 1, q 16k, kv 16k: Bundled kernels 700, FlashInfer 640';
+  assert.ok(svg.includes(`TFLOP/s: ${at4k}; ${at16k}.</desc>`), svg);
 });
 
 test('head sizes whose values are narrower have a column of their own, about which nothing is declared', () => {
