@@ -69,6 +69,11 @@ export function formatTokens(tokens: number): string {
   return tokens >= 1024 && tokens % 1024 === 0 ? `${tokens / 1024}k` : String(tokens);
 }
 
+/** One length for all sequences, or how many there are: `16k`, `3 lengths`. */
+export function formatLengths(lens: number | readonly number[]): string {
+  return typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
+}
+
 /** `contiguous` or `page 16`. */
 export function formatPageSize(pageSize: number | null): string {
   return pageSize === null ? 'contiguous' : `page ${pageSize}`;

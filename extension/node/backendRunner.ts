@@ -214,7 +214,7 @@ class BackendRun {
             signal,
             onPhase: ({ caseIndex, phase }) => this.#progress({ engine, caseIndex, phase, round: null }),
             onResult: (caseIndex, result) => {
-              const key = jitKey(engine, caseIndex);
+              const key = engineCaseKey(engine, caseIndex);
               if (result.jitMs !== null && result.jitMs >= 0) this.#jitMs.set(key, result.jitMs);
               if (result.status === 'timeout') this.#hung.set(key, result);
             },
@@ -285,7 +285,7 @@ class BackendRun {
       const options: RunOptions = { ...this.#sharedOptions(players), hold: true, checkOnly: true, ceilings };
       await this.#player(runner, each, options, null, (row) => found.set(engineOf(runner), row));
       const jitMs = found.get(engineOf(runner))?.result.jitMs ?? null;
-      if (jitMs !== null) this.#jitMs.set(jitKey(engineOf(runner), each.caseIndex), jitMs);
+      if (jitMs !== null) this.#jitMs.set(engineCaseKey(engineOf(runner), each.caseIndex), jitMs);
     };
     const ceilings = params.options.ceilings && this.#ceilings === null;
     // The ceilings are times: nobody else is at work yet.
@@ -365,7 +365,7 @@ class BackendRun {
       if (each !== undefined) pending.push(this.#settle(engine, each, result, keep));
     };
     const left = cases.filter(({ caseIndex }) => {
-      const hung = this.#hung.get(jitKey(engine, caseIndex));
+      const hung = this.#hung.get(engineCaseKey(engine, caseIndex));
       if (hung !== undefined) settle(caseIndex, hung);
       return hung === undefined;
     });
@@ -387,7 +387,7 @@ class BackendRun {
     result: CaseResult,
     keep: (row: ResultRow, caseIndex: number) => void,
   ): Promise<void> {
-    const warmed = this.#jitMs.get(jitKey(engine, caseIndex)) ?? null;
+    const warmed = this.#jitMs.get(engineCaseKey(engine, caseIndex)) ?? null;
     const jitMs = warmed === null ? result.jitMs : Math.max(warmed, result.jitMs ?? 0);
     const contended = result.contended && (await this.#othersArePresent());
     const whole = withCeilingShare(asked, { ...result, jitMs, contended }, this.#ceilings);
@@ -430,7 +430,7 @@ function engineOf(runner: EngineRunner | null): string {
   return runner?.engine ?? BUNDLED_ENGINE;
 }
 
-function jitKey(engine: string, caseIndex: number): string {
+function engineCaseKey(engine: string, caseIndex: number): string {
   return `${engine}|${caseIndex}`;
 }
 

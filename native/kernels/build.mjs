@@ -306,7 +306,11 @@ function withoutLayout(ptx) {
   );
   const isRead = (symbol) => ptx.indexOf(symbol) !== ptx.lastIndexOf(symbol);
   const constant = /^\.global \.align \d+ \.u\d+ (\w+)( = \d+)?;$/;
-  return `${lines.filter((line) => line !== '' && isRead(constant.exec(line)?.[1] ?? '')).join('\n')}\n`;
+  const kept = lines.filter((line) => {
+    const symbol = constant.exec(line)?.[1];
+    return line !== '' && (symbol === undefined || isRead(symbol));
+  });
+  return `${kept.join('\n')}\n`;
 }
 
 async function compileUnit(unit, key, compiler, flags, cache, ptxOfSource) {

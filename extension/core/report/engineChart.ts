@@ -1,5 +1,5 @@
 /** A bar chart of measured engines as SVG: a group per head size and case, a bar per engine. Reads on light and dark pages. */
-import { formatPageSize, formatTokens, threeFigures } from '../format';
+import { formatLengths, formatPageSize, threeFigures } from '../format';
 import { headDimText } from '../measure/caseGrid';
 import { rateOf } from '../measure/countedRate';
 import { engineLabel, BUNDLED_ENGINE } from '../measure/engines';
@@ -89,29 +89,26 @@ function panelsOf(rows: readonly ResultRow[]): readonly Panel[] {
  * the one with most of the others, until each library is shown; of equal ones the first.
  */
 function groupsOf(table: EngineTable, size: string, layout: number | null): readonly Group[] {
-  const cases = new Map<string, Map<string, ResultRow>>();
+  const cases = new Map<string, { readonly asked: AttentionCase; readonly rows: Map<string, ResultRow> }>();
   for (const row of table.rows) {
     if (headDimText(row.case) !== size || row.case.pageSize !== layout) continue;
     if (row.result.status !== 'ok' || rateOf(row) === null) continue;
     const key = JSON.stringify(row.case);
-    const engines = cases.get(key) ?? new Map<string, ResultRow>();
-    if (!engines.has(row.engine)) engines.set(row.engine, row);
-    cases.set(key, engines);
+    const own = cases.get(key) ?? { asked: row.case, rows: new Map<string, ResultRow>() };
+    if (!own.rows.has(row.engine)) own.rows.set(row.engine, row);
+    cases.set(key, own);
   }
-  const missing = new Set([...cases.values()].flatMap((engines) => [...engines.keys()]));
+  const missing = new Set([...cases.values()].flatMap((each) => [...each.rows.keys()]));
   missing.delete(BUNDLED_ENGINE);
-  const news = (engines: ReadonlyMap<string, ResultRow>): number =>
-    [...engines.keys()].filter((engine) => missing.has(engine)).length;
+  const news = (each: { readonly rows: ReadonlyMap<string, ResultRow> }): number =>
+    [...each.rows.keys()].filter((engine) => missing.has(engine)).length;
   const groups: Group[] = [];
   while (missing.size > 0) {
-    const [first, ...others] = [...cases.values()];
-    if (first === undefined) break;
-    const chosen = others.reduce((best, engines) => (news(engines) > news(best) ? engines : best), first);
-    const shown = table.engines.flatMap((engine) => chosen.get(engine) ?? []);
-    const [any] = shown;
-    if (any === undefined) break;
-    for (const engine of chosen.keys()) missing.delete(engine);
-    groups.push({ label: `Head size ${size}: ${shapeText(any.case)}`, bars: shown.map(barOf) });
+    const [chosen] = [...cases.values()].sort((a, b) => news(b) - news(a));
+    if (chosen === undefined) break;
+    for (const engine of chosen.rows.keys()) missing.delete(engine);
+    const bars = table.engines.flatMap((engine) => chosen.rows.get(engine) ?? []).map(barOf);
+    groups.push({ label: `Head size ${size}: ${shapeText(chosen.asked)}`, bars });
   }
   return groups;
 }
@@ -122,10 +119,8 @@ function barOf(row: ResultRow): Bar {
 
 /** `32/8 heads, batch 4, q 4k, kv 4k`; of a decode step the keys only. */
 function shapeText({ op, qHeads, kvHeads, batch, qLens, kvLens }: AttentionCase): string {
-  const tokens = (lens: number | readonly number[]): string =>
-    typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
-  const q = op === 'prefill' ? [`q ${tokens(qLens)}`] : [];
-  return [`${qHeads}/${kvHeads} heads`, `batch ${batch}`, ...q, `kv ${tokens(kvLens)}`].join(', ');
+  const q = op === 'prefill' ? [`q ${formatLengths(qLens)}`] : [];
+  return [`${qHeads}/${kvHeads} heads`, `batch ${batch}`, ...q, `kv ${formatLengths(kvLens)}`].join(', ');
 }
 
 function groupText({ label, bars }: Group): string {

@@ -1,6 +1,6 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from '../attentionCase';
-import { formatPageSize, formatPercent, formatRate, formatRelError, formatTokens, NOT_KNOWN } from '../format';
+import { formatLengths, formatPageSize, formatPercent, formatRate, formatRelError, NOT_KNOWN } from '../format';
 import { rateText } from '../measure/countedRate';
 import { headDimText } from '../measure/caseGrid';
 import type { Report } from './report';
@@ -82,15 +82,13 @@ function table(rows: readonly ResultRow[]): string[] {
 
 /** What was asked, page layout aside. */
 export function caseCells({ case: asked }: Pick<ResultRow, 'case'>): string[] {
-  const lens = (value: number | readonly number[]): string =>
-    typeof value === 'number' ? formatTokens(value) : `${value.length} lengths`;
   return [
     asked.op,
     headDimText(asked),
     `${asked.qHeads}/${asked.kvHeads}`,
     asked.op === 'prefill'
-      ? `q ${lens(asked.qLens)}, kv ${lens(asked.kvLens)}${asked.causal ? ', causal' : ''}`
-      : `B ${asked.batch}, kv ${lens(asked.kvLens)}`,
+      ? `q ${formatLengths(asked.qLens)}, kv ${formatLengths(asked.kvLens)}${asked.causal ? ', causal' : ''}`
+      : `B ${asked.batch}, kv ${formatLengths(asked.kvLens)}`,
   ];
 }
 

@@ -1,6 +1,6 @@
 /** State → measurements at a glance: per workload one table, page layouts down, head sizes across as in the support matrix. */
 import type { AttentionCase, ResultRow, ResultStatus } from '../attentionCase';
-import { formatMs, formatPageSize, formatPercent, formatTokens } from '../format';
+import { formatLengths, formatMs, formatPageSize, formatPercent } from '../format';
 import { rateText } from '../measure/countedRate';
 import { headDimText } from '../measure/caseGrid';
 import { BUNDLED_ENGINE, engineLabel } from '../measure/engines';
@@ -63,8 +63,8 @@ export function caseShape(asked: AttentionCase): string {
     asked.dtype,
     `${asked.qHeads}/${asked.kvHeads} heads`,
     `batch ${asked.batch}`,
-    `q ${lengths(asked.qLens)}`,
-    `kv ${lengths(asked.kvLens)}`,
+    `q ${formatLengths(asked.qLens)}`,
+    `kv ${formatLengths(asked.kvLens)}`,
     asked.causal ? 'causal' : 'full',
   ].join(', ');
 }
@@ -103,8 +103,4 @@ function cell(row: ResultRow): GridCellView {
     ...(result.contended ? ['contended'] : []),
   ];
   return { answer: 'yes', text: formatMs(result.gpuMs.median), sub: parts.join(' · ') };
-}
-
-function lengths(lens: number | readonly number[]): string {
-  return typeof lens === 'number' ? formatTokens(lens) : `${lens.length} lengths`;
 }

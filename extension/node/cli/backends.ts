@@ -5,7 +5,7 @@ import { DiagError } from '../../core/errors';
 import type { EnvironmentFacts } from '../../core/environment';
 import type { DeviceFacts } from '../../core/facts';
 import { engineFindings } from '../../core/findings/engineFindings';
-import { formatMs, formatPageSize, NOT_KNOWN, textTable, wrap } from '../../core/format';
+import { formatMs, NOT_KNOWN, textTable, wrap } from '../../core/format';
 import { rateText } from '../../core/measure/countedRate';
 import { shortCaseText } from '../../core/measure/caseGrid';
 import { BACKEND_ENGINES, engineLabel, type BackendEngine } from '../../core/measure/engines';
@@ -18,6 +18,7 @@ import { benchScript, interpreterOf, type BackendPlan } from '../backendRunner';
 import { namedInterpreter, probePythonEnvironment, probeScript } from '../pythonProbe';
 import { paint, type CliIo } from './io';
 import { usage, wholeNumber } from './options';
+import { layoutText } from './rows';
 
 export const BACKEND_OPTIONS = {
   backends: { type: 'string' },
@@ -186,7 +187,7 @@ export function flagPairText(rows: readonly ResultRow[], io: CliIo): string {
 }
 
 function shapeText(asked: AttentionCase): string {
-  return `${shortCaseText(asked)} ${asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize)}`;
+  return `${shortCaseText(asked)} ${layoutText(asked)}`;
 }
 
 /** CPU microseconds of a call. */

@@ -1,5 +1,5 @@
 /** Result rows as a text table, and what they mean for the exit code. */
-import type { ResultRow, ResultStatus } from '../../core/attentionCase';
+import type { AttentionCase, ResultRow, ResultStatus } from '../../core/attentionCase';
 import { formatMs, formatPageSize, formatPercent, formatRelError, textTable } from '../../core/format';
 import { rateText } from '../../core/measure/countedRate';
 import { shortCaseText } from '../../core/measure/caseGrid';
@@ -74,11 +74,16 @@ function enginesText(rows: readonly ResultRow[], io: CliIo): string {
   return `${colourResults(table, io)}\n`;
 }
 
+/** `contig` or `page 16`: narrow, as the tables of a terminal need it. */
+export function layoutText({ pageSize }: AttentionCase): string {
+  return pageSize === null ? 'contig' : formatPageSize(pageSize);
+}
+
 function cells(row: ResultRow): string[] {
   const { case: asked, result } = row;
   return [
     shortCaseText(asked),
-    asked.pageSize === null ? 'contig' : formatPageSize(asked.pageSize),
+    layoutText(asked),
     formatMs(result.gpuMs?.median ?? null),
     rateText(asked, result),
     formatPercent(result.percentOfCeiling),
