@@ -154,7 +154,7 @@ class CpuSession final : public Session {
       std::vector<double> actual(reference.out.size());
       attention.ReadOutput(token, reference.id.head, actual.data());
       const double lse = attention.ReadLse(token, reference.id.head);
-      meter.Add(reference, actual.data(), spec.lse ? &lse : nullptr);
+      meter.Add(reference, actual.data(), &lse);
     };
     if (!ComputeReferenceRows(spec, SampleRows(spec, options.check_rows), threads_, cancel, receive)) return false;
     result->rel_error = meter.RelError();

@@ -90,7 +90,7 @@ void GpuCase::LayOut() {
   const int64_t kv_tokens = kv_starts_.back();
   q_bytes_ = AlignUp(static_cast<size_t>(q_tokens * spec_.q_heads * dim * 2));
   o_bytes_ = static_cast<size_t>(q_tokens * spec_.q_heads * spec_.head_dim_v * 2);
-  lse_bytes_ = spec_.lse ? static_cast<size_t>(q_tokens * spec_.q_heads * 4) : 0;
+  lse_bytes_ = static_cast<size_t>(q_tokens * spec_.q_heads * 4);
 
   AttentionParams& p = params_;
   int64_t block_tokens = std::max<int64_t>(1, kv_tokens); /* tokens of one block of storage: a page, or everything */
@@ -119,7 +119,8 @@ void GpuCase::LayOut() {
   p.v = latent ? p.k : lay_out(spec_.head_dim_v);
   k_bytes_ = AlignUp(static_cast<size_t>(blocks * p.k.blockStride * element_bytes));
   v_bytes_ = latent ? 0 : AlignUp(static_cast<size_t>(blocks * p.v.blockStride * element_bytes));
-  shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks), static_cast<int>(KvElementBytes(spec_))};
+  shape_ = {q_tokens,     longest_q_, longest_kv_, block_tokens, std::max<int64_t>(1, blocks),
+            static_cast<int>(KvElementBytes(spec_))};
 
   p.qHeadStride = dim;
   p.qTokenStride = spec_.q_heads * dim;
@@ -231,7 +232,6 @@ Status GpuCase::Allocate() {
   if (status.ok()) scan_ = device_.Allocate(64, &status);
   if (!status.ok()) return status;
   params_.o = o_.address() + kGuardBytes;
-  params_.lse = lse_.address();
   return status;
 }
 
@@ -337,11 +337,12 @@ void GpuCase::SelectSet(size_t set) {
   params_.v.base = v_bytes_ > 0 ? v_.address() + set * v_bytes_ : params_.k.base;
 }
 
-Status GpuCase::Launch(int64_t set) {
+Status GpuCase::Launch(int64_t set, bool lse) {
   const size_t index = static_cast<size_t>(set % sets_);
-  if (mla_.has_value()) return mla_->Launch(index);
-  if (hopper_decode_.has_value()) return hopper_decode_->Launch(index);
-  if (hopper_prefill_.has_value()) return hopper_prefill_->Launch(index);
+  params_.lse = lse ? lse_.address() : 0;
+  if (mla_.has_value()) return mla_->Launch(index, params_.lse);
+  if (hopper_decode_.has_value()) return hopper_decode_->Launch(index, params_.lse);
+  if (hopper_prefill_.has_value()) return hopper_prefill_->Launch(index, params_.lse);
   SelectSet(index);
   void* arguments[] = {&params_};
   const unsigned threads = static_cast<unsigned>(row_.threads);
@@ -354,13 +355,13 @@ Status GpuCase::Launch(int64_t set) {
                         threads, shared, arguments);
 }
 
-Wait GpuCase::RunOnPoison(const CancelFlag& cancel, Poisoned* found, Status* status) {
+Wait GpuCase::RunOnPoison(bool lse, const CancelFlag& cancel, Poisoned* found, Status* status) {
   const LoadedKernel scan = device_.Load("support", "attn_scan", 0);
   *status = scan.status;
   if (status->ok()) *status = device_.Fill8(o_.address(), kPoison, o_.bytes());
-  if (status->ok()) *status = device_.Fill8(lse_.address(), kPoison, lse_bytes_);
+  if (status->ok() && lse) *status = device_.Fill8(lse_.address(), kPoison, lse_bytes_);
   if (status->ok()) *status = device_.Fill8(scan_.address(), 0, 64);
-  if (status->ok()) *status = Launch(0);
+  if (status->ok()) *status = Launch(0, lse);
   const auto queue = [&](CUdeviceptr data, size_t bytes, int slot) {
     unsigned long long words = bytes / 2;
     unsigned short poison = kPoisonWord;
@@ -373,7 +374,7 @@ Wait GpuCase::RunOnPoison(const CancelFlag& cancel, Poisoned* found, Status* sta
   queue(o_.address(), kGuardBytes, 0);
   queue(params_.o, o_bytes_, 1);
   queue(params_.o + o_bytes_, kGuardBytes, 2);
-  if (lse_bytes_ > 0) queue(lse_.address(), lse_bytes_, 3);
+  if (lse) queue(lse_.address(), lse_bytes_, 3);
   if (!status->ok()) return Wait::kFailed;
   const Wait wait = device_.Synchronize(&cancel, status);
   if (wait != Wait::kDone) return wait;
@@ -388,14 +389,18 @@ Wait GpuCase::RunOnPoison(const CancelFlag& cancel, Poisoned* found, Status* sta
 
 Wait GpuCase::Check(const RunOptions& options, const CancelFlag& cancel, CheckOutcome* outcome, Status* status) {
   Poisoned first;
-  Wait wait = RunOnPoison(cancel, &first, status);
-  if (wait != Wait::kDone) return wait;
-  if (first.guard_words != kGuardBytes) { /* two bands of kGuardBytes / 2 words */
-    outcome->problem = Reason{"guardBand", "The kernel wrote outside its output: " +
-                                               std::to_string(kGuardBytes - first.guard_words) +
-                                               " words of the guard bands changed."};
-  } else if (first.output_words != 0) {
-    outcome->problem = Reason{"unwritten", std::to_string(first.output_words) + " output values were never written."};
+  Wait wait = Wait::kDone;
+  for (bool lse : {true, false}) {
+    if (!lse && spec_.lse) break;
+    wait = RunOnPoison(lse, cancel, &first, status);
+    if (wait != Wait::kDone) return wait;
+    if (first.guard_words != kGuardBytes) { /* two bands of kGuardBytes / 2 words */
+      outcome->problem = Reason{"guardBand", "The kernel wrote outside its output: " +
+                                                 std::to_string(kGuardBytes - first.guard_words) +
+                                                 " words of the guard bands changed."};
+    } else if (first.output_words != 0) {
+      outcome->problem = Reason{"unwritten", std::to_string(first.output_words) + " output values were never written."};
+    }
   }
 
   const std::vector<RowId>& rows = rows_;
@@ -415,7 +420,7 @@ Wait GpuCase::Check(const RunOptions& options, const CancelFlag& cancel, CheckOu
   p.qStart = params_.qStart;
   p.kvStart = params_.kvStart;
   p.o = params_.o;
-  p.lse = params_.lse;
+  p.lse = lse_.address();
   p.scratch = reference_.address();
   p.sums = reference_sums_;
   p.oTokenStride = params_.oTokenStride;
@@ -463,7 +468,7 @@ Wait GpuCase::Check(const RunOptions& options, const CancelFlag& cancel, CheckOu
   outcome->rows = static_cast<int64_t>(rows.size());
   outcome->rel_error = ratio(error2, reference2);
   outcome->rounding_floor = ratio(floor2, reference2);
-  if (spec_.lse) outcome->lse_error = lse_error;
+  outcome->lse_error = lse_error;
 
   const double floor = std::max(outcome->rounding_floor, OutputRounding(spec_.dtype));
   const auto describe = [](const RowId& row) {
@@ -488,14 +493,14 @@ Wait GpuCase::Check(const RunOptions& options, const CancelFlag& cancel, CheckOu
                                               std::to_string(rows.size()) + " rows; rounding explains " +
                                               Scientific(kMaxFloorRatio * floor) + "."};
   }
-  if (!outcome->problem.has_value() && spec_.lse && !(lse_error <= kMaxLseError)) {
+  if (!outcome->problem.has_value() && !(lse_error <= kMaxLseError)) {
     outcome->problem = Reason{"lseError", "The log-sum-exp differs from the float64 reference by up to " +
                                               Scientific(lse_error) + "; the limit is " + Scientific(kMaxLseError) + "."};
   }
   if (!outcome->problem.has_value() && !options.check_rows.has_value()) {
     for (int repeat = 0; repeat < 2; ++repeat) {
       Poisoned again;
-      wait = RunOnPoison(cancel, &again, status);
+      wait = RunOnPoison(spec_.lse, cancel, &again, status);
       if (wait != Wait::kDone) return wait;
       if (again.checksum != first.checksum) {
         outcome->problem = Reason{"notRepeatable", "Two launches on the same inputs gave different bits: a race."};

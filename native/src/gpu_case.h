@@ -36,15 +36,16 @@ class GpuCase {
   /// @return a result that ends the case (`outOfMemory`, `failed`), or empty
   std::optional<CaseResult> Prepare(const RunOptions& options);
 
-  /// Queues one launch that reads buffer set `set` modulo the number of sets.
-  Status Launch(int64_t set);
+  /// Queues one launch as the case asks for it, on buffer set `set` modulo the number of sets.
+  Status Launch(int64_t set) { return Launch(set, spec_.lse); }
   /// Copies of Q and KV that timed launches go through, so that they read memory instead of the L2 cache.
   int sets() const { return sets_; }
   /// Parts the keys of one item were cut into; 1 = none, and always for prefill.
   int num_splits() const { return mla_.has_value() ? mla_->num_splits() : plan_.max_splits; }
 
   /// Runs the kernel on poisoned output and compares rows with the reference, the guard bands, and, when every row is
-  /// asked for, three launches bit by bit.
+  /// asked for, three launches bit by bit. The log-sum-exp is compared in any case: where the case does not ask for it, a
+  /// launch of its own writes it, so that O is compared as the timed launches make it.
   Wait Check(const RunOptions& options, const CancelFlag& cancel, CheckOutcome* outcome, Status* status);
 
  private:
@@ -60,7 +61,8 @@ class GpuCase {
   Status FillInputs();
   Status EncodeMaps();
   void SelectSet(size_t set);
-  Wait RunOnPoison(const CancelFlag& cancel, Poisoned* found, Status* status);
+  Status Launch(int64_t set, bool lse);
+  Wait RunOnPoison(bool lse, const CancelFlag& cancel, Poisoned* found, Status* status);
 
   GpuDevice& device_;
   const AttentionCase& spec_;

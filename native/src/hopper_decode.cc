@@ -89,10 +89,11 @@ Status HopperDecode::AddSet(const AttentionParams& params, const HopperShape& te
   return status;
 }
 
-Status HopperDecode::Launch(size_t set) {
+Status HopperDecode::Launch(size_t set, CUdeviceptr lse) {
   if (grid_ == 0) return Status::Ok();  // no query at all
   Maps& maps = sets_[set];
   params_.q = maps.q;
+  params_.lse = lse;
   void* arguments[] = {&maps.k, &maps.v, &params_, &stream_};
   return device_.Launch(function_, grid_, 1, 1, static_cast<unsigned>(row_.threads), static_cast<unsigned>(row_.shared_bytes),
                         arguments);

@@ -24,7 +24,8 @@ class HopperDecode {
   Status SetPlan(const DecodePlan& plan, const DecodeShape& shape, const AttentionParams& params, const HopperShape& tensors);
   /// Encodes the tensor maps of the next buffer set, whose addresses are in `params`.
   Status AddSet(const AttentionParams& params, const HopperShape& tensors);
-  Status Launch(size_t set);
+  /// Queues a launch on set `set` that writes the log-sum-exp to `lse` (float [totalQ, qHeads]; 0 = not wanted).
+  Status Launch(size_t set, CUdeviceptr lse);
 
  private:
   struct Maps {

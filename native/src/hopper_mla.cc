@@ -44,7 +44,6 @@ Status HopperMla::Upload(const AttentionParams& from, const HopperShape& shape) 
   p.segmentStart = reinterpret_cast<const int*>(starts);
   p.pageTable = reinterpret_cast<const int*>(from.pageTable);
   p.out = reinterpret_cast<void*>(from.o);
-  p.lse = reinterpret_cast<float*>(from.lse);
   p.partialO = reinterpret_cast<float*>(stats + layout.stats);
   p.partialStats = reinterpret_cast<float*>(stats);
   p.arrivals = reinterpret_cast<unsigned*>(arrivals);
@@ -86,8 +85,9 @@ Status HopperMla::AddSet(const AttentionParams& params, const HopperShape& shape
   return status;
 }
 
-Status HopperMla::Launch(size_t set) {
+Status HopperMla::Launch(size_t set, CUdeviceptr lse) {
   if (plan_.blocks() == 0) return Status::Ok();  // no query at all
+  params_.lse = reinterpret_cast<float*>(lse);
   void* arguments[] = {&sets_[set].q, &sets_[set].kv_half, &sets_[set].kv_rope, &params_};
   return device_.Launch(function_, static_cast<unsigned>(plan_.blocks()), 1, 1, static_cast<unsigned>(row_.threads),
                         static_cast<unsigned>(row_.shared_bytes), arguments);

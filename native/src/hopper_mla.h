@@ -27,7 +27,8 @@ class HopperMla {
   Status Upload(const AttentionParams& params, const HopperShape& shape);
   /// Encodes the tensor maps of the next buffer set, whose addresses are in `params`.
   Status AddSet(const AttentionParams& params, const HopperShape& shape);
-  Status Launch(size_t set);
+  /// Queues a launch on set `set` that writes the log-sum-exp to `lse` (float [totalQ, qHeads]; 0 = not wanted).
+  Status Launch(size_t set, CUdeviceptr lse);
 
  private:
   struct Set {

@@ -5,9 +5,32 @@
 namespace attn {
 namespace {
 
-/// Heads whose causal tiles are handed out together. Measured on an H200 at 16k tokens, 8 to 64 heads: the more the
-/// better, as row blocks of one length then run side by side and share K and V in the L2 cache.
-constexpr int64_t kSectionHeads = 32;
+/// How causal tiles are handed out: sections of heads one after the other, the longest row blocks of a section first. Figures
+/// behind the numbers are in kernels/sm90a/README.md.
+struct CausalOrder {
+  int section_heads = 1;
+  int short_blocks = 0;
+};
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// A section's K and V should stay in the L2 cache beside what else passes through it: what is fetched again from memory costs
+/// power, and power is the clock. Fewer heads than kFewestHeads leave too little to even out at its end, and from kMostHeads on
+/// a section evens itself out; below, the row blocks of all heads that see the first quarter of the keys at most come last.
+CausalOrder OrderCausalTiles(const AttentionParams& params, const HopperShape& shape, int64_t block_rows, int64_t l2_bytes) {
+  constexpr int64_t kFewestHeads = 4, kMostHeads = 32;
+  const int64_t kv_heads = int64_t{params.batch} * params.kvHeads, group = params.group;
+  const int64_t kv_bytes = std::max<int64_t>(1, shape.longest_kv * (params.headDim + params.headDimV) * shape.kv_element_bytes);
+  const int64_t fitting = l2_bytes * 2 / 3 / kv_bytes;
+  const int64_t wanted = std::max(CeilDiv(kFewestHeads, group), std::min(fitting, kMostHeads / group));
+  const int64_t sections = CeilDiv(kv_heads, wanted);
+  CausalOrder order;
+  order.section_heads = static_cast<int>(CeilDiv(kv_heads, sections) * group);
+  if (sections > 1 && order.section_heads < kMostHeads) {
+    order.short_blocks = static_cast<int>(std::max<int64_t>(0, shape.longest_q - shape.longest_kv * 3 / 4) / block_rows);
+  }
+  return order;
+}
 
 }  // namespace
 
@@ -23,7 +46,6 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     p.kvEnds = p.kvStarts + 1;
     p.pageTable = reinterpret_cast<const int*>(from.pageTable);
     p.out = reinterpret_cast<void*>(from.o);
-    p.lse = reinterpret_cast<float*>(from.lse);
     p.counter = reinterpret_cast<unsigned*>(counter_.address());
     p.outTokenStride = from.oTokenStride;
     p.outHeadStride = from.oHeadStride;
@@ -45,9 +67,10 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     p.pageCount = static_cast<int>(shape.blocks);
     p.boxRows = BoxRows(row_.k_stage_rows, from);
     p.boxRowsV = BoxRows(row_.v_stage_rows, from);
-    const int64_t heads = static_cast<int64_t>(from.batch) * from.qHeads;
-    p.sectionHeads = static_cast<int>(std::min(heads, kSectionHeads));
-    const int64_t tiles = (shape.longest_q + row_.rows_per_block - 1) / row_.rows_per_block * heads;
+    const CausalOrder order = OrderCausalTiles(from, shape, row_.rows_per_block, device_.l2_bytes());
+    p.sectionHeads = order.section_heads;
+    p.shortBlocks = order.short_blocks;
+    const int64_t tiles = CeilDiv(shape.longest_q, row_.rows_per_block) * from.batch * from.qHeads;
     grid_ = static_cast<unsigned>(std::min<int64_t>(tiles, device_.sm_count()));
   }
   const int64_t q_tokens = std::max<int64_t>(1, shape.q_tokens);
@@ -70,9 +93,10 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
   return status;
 }
 
-Status HopperPrefill::Launch(size_t set) {
+Status HopperPrefill::Launch(size_t set, CUdeviceptr lse) {
   if (grid_ == 0) return Status::Ok();  // no query at all
   Maps& maps = sets_[set];
+  params_.lse = reinterpret_cast<float*>(lse);
   void* arguments[] = {&maps.q, &maps.k, &maps.v, &maps.o, &params_};
   return device_.Launch(function_, grid_, 1, 1, static_cast<unsigned>(row_.threads),
                         static_cast<unsigned>(row_.shared_bytes), arguments);

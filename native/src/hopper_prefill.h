@@ -18,7 +18,8 @@ class HopperPrefill {
 
   /// Encodes the tensor maps of buffer set `set`; called once per set, in order, with that set's addresses in `params`.
   Status AddSet(const AttentionParams& params, const HopperShape& shape);
-  Status Launch(size_t set);
+  /// Queues a launch on set `set` that writes the log-sum-exp to `lse` (float [totalQ, qHeads]; 0 = not wanted).
+  Status Launch(size_t set, CUdeviceptr lse);
 
  private:
   struct Maps {

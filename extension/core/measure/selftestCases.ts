@@ -51,6 +51,8 @@ const PREFILL_LENGTHS = { batch: 6, qLens: [1, 63, 130, 200, 129, 5], kvLens: [1
 const DECODE_LENGTHS = { batch: 8, qLens: 1, kvLens: [0, 1, 15, 16, 17, 255, 257, 3000] };
 /** Long enough queries for the plans that only long queries get, few enough keys for a check of every row. */
 const LONG_QUERY_LENGTHS = { batch: 2, qLens: [4096, 70], kvLens: [300, 70], qHeads: 1, kvHeads: 1 };
+/** Heads in several sections, with enough row blocks for some to be kept for last (hopper_prefill.cc). */
+const SECTION_LENGTHS = { batch: 3, qHeads: 12, kvHeads: 1 };
 /** Several key blocks before, inside and behind a window. */
 const WINDOW_LENGTHS = { batch: 2, qLens: [400, 130], kvLens: [900, 700] };
 /** A few query tokens per sequence, as speculative decoding has. */
@@ -152,6 +154,13 @@ export function selftestCases(): AttentionCase[] {
       shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 150, ...nextStorage() });
       shapes.push({ ...WINDOW_LENGTHS, headDim: tile, dtype, window: 333, softcap: 20, sinks: true, ...nextStorage() });
     }
+  }
+  for (const [headDim, longest] of [
+    [64, 800],
+    [512, 256],
+  ] as const) {
+    const lens = [longest, 1, 30];
+    shapes.push({ ...SECTION_LENGTHS, qLens: lens, kvLens: lens, headDim, ...nextStorage() });
   }
   shapes.push(...mlaShapes());
   for (const { tile: headDim } of HEAD_DIMS) {

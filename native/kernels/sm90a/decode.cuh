@@ -109,7 +109,7 @@ struct Decode {
     }
     for (int i = 0; i < Setup::QueueSlots; ++i) {
       mbarrierInit(slotFull(i), 32);
-      mbarrierInit(slotEmpty(i), Setup::Warps + Producers);
+      mbarrierInit(slotEmpty(i), 32 * (Setup::Warps + Producers));
     }
     fenceMbarrierInit();
   }
@@ -172,8 +172,7 @@ struct Decode {
       const int* pageRow = reinterpret_cast<const int*>(params.pageTable) +
                            static_cast<long long>(segment.sequence) * params.pageTableStride;
       const int units = runsOf(segment) << headShift;
-      __syncwarp();
-      if (lane == 0) mbarrierArrive(slotEmpty(slotIndex));
+      mbarrierArrive(slotEmpty(slotIndex));
 
       /* pages of the next 32 boxes live one per lane, those after them are on their way */
       const auto pageOfBox = [&](int number) {
@@ -540,8 +539,7 @@ struct Decode {
       }
       used += units;
       merge(segment, state);
-      __syncwarp();
-      if (lane == 0) mbarrierArrive(slotEmpty(slotIndex));
+      mbarrierArrive(slotEmpty(slotIndex));
     }
   }
 

@@ -4,10 +4,10 @@
 
 namespace sm90 {
 
-/** Where a sequence's keys are in the K/V tensor maps (element, row, head, page or batch). */
+/** Where a sequence's keys are in the K/V tensor maps (element, row, head, page). */
 struct KvSource {
   const int* pages;  // the sequence's row of the page table; null = contiguous
-  int pageShift, zeroPage, keys, firstRow, batchCoordinate, kvHead;
+  int pageShift, zeroPage, keys, firstRow, kvHead;
 
   __device__ __forceinline__ KvSource(const PrefillParams& params, const Tile& tile)
       : pages(params.pageTable ? params.pageTable + static_cast<long long>(tile.sequence) * params.pageTableStride : nullptr),
@@ -15,7 +15,6 @@ struct KvSource {
         zeroPage(params.pageCount),
         keys(keyCount(params, tile)),
         firstRow(params.pageTable ? 0 : params.kvStarts[tile.sequence]),
-        batchCoordinate(tile.sequence * params.kvBatchStep),
         kvHead(tile.head / (params.qHeads / params.kvHeads)) {}
 
   /** Keys of one KV head given by themselves; `pageRow` null = contiguous from row `row` on. */
@@ -25,12 +24,11 @@ struct KvSource {
         zeroPage(pageCount),
         keys(keyCount),
         firstRow(pageRow ? 0 : row),
-        batchCoordinate(0),
         kvHead(0) {}
 
-  /** Page (or batch coordinate) of a key; beyond the keys, the page index that reads as zeros. */
+  /** Page of a key, 0 when contiguous; beyond the keys of a page table, the page index that reads as zeros. */
   __device__ __forceinline__ int pageOf(int key) const {
-    if (!pages) return batchCoordinate;
+    if (!pages) return 0;
 #ifdef ATTN_FAULT_PAGE
     if (key > 0) key = (key - 1) & ~((1 << pageShift) - 1);
 #endif

@@ -32,8 +32,8 @@ struct PrefillParams {
   int pageCount;        // pages in the pool: the page index that reads as zeros
   int boxRows;          // rows per TMA box of K: the stage's rows when contiguous, else a divisor of them and of the page
   int boxRowsV;         // the same for V, whose stages may be shorter
-  int kvBatchStep;      // contiguous: sequence b is at coordinate b * kvBatchStep of the maps' last dimension
   int sectionHeads;     // heads whose causal tiles are handed out together, longest first; >= 1
+  int shortBlocks;      // causal: so many row blocks of every head, the shortest, come after all sections
 };
 
 }  // namespace sm90

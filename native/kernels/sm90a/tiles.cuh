@@ -44,19 +44,25 @@ __device__ __forceinline__ int queryBlocks(const PrefillParams& params) {
 
 /**
  * Tile number -> tile. Full attention: all row blocks of a head, then the next head, so that concurrent blocks share one
- * head's K and V in L2. Causal: longest row blocks first, so that all blocks finish together, within sections of heads.
+ * head's K and V in L2. Causal: longest row blocks first, within sections of heads for the same reason; the shortest blocks
+ * of all heads come last, read little, and let all blocks of the grid finish together.
  */
 template <int BlockM>
 __device__ __forceinline__ Tile tileOf(const PrefillParams& params, int index) {
   const int blocks = queryBlocks<BlockM>(params);
   int block, headIndex;
   if (params.causal) {
-    const int perSection = params.sectionHeads * blocks;
-    const int section = index / perSection;
-    const int firstHead = section * params.sectionHeads;
-    const int heads = min(params.sectionHeads, params.batch * params.qHeads - firstHead);
-    const int rest = index - section * perSection;
-    block = blocks - 1 - rest / heads;
+    const int allHeads = params.batch * params.qHeads;
+    const int inSections = allHeads * (blocks - params.shortBlocks);
+    const bool isShort = index >= inSections;
+    const int number = isShort ? index - inSections : index;
+    const int begin = isShort ? 0 : params.shortBlocks, end = isShort ? params.shortBlocks : blocks;
+    const int sectionHeads = isShort ? allHeads : params.sectionHeads;
+    const int perSection = sectionHeads * (end - begin);
+    const int firstHead = number / perSection * sectionHeads;
+    const int heads = min(sectionHeads, allHeads - firstHead);
+    const int rest = number % perSection;
+    block = end - 1 - rest / heads;
     headIndex = firstHead + rest % heads;
   } else {
     block = index % blocks;
