@@ -60,7 +60,7 @@ export const attentionCaseSchema = v.object({
   kvLayout: v.picklist(['NHD', 'HND']),
   /** Tokens per KV page; `null` = contiguous. */
   pageSize: v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1_000_000))),
-  /** Also return (and check) the log-sum-exp per query row and head. */
+  /** Also return the log-sum-exp per query row and head. The bundled kernels compare it in any case, this also times it. */
   lse: v.boolean(),
   /** Seed of the random inputs, so that a failing case can be run again exactly. */
   seed: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(4_294_967_295)),
@@ -128,7 +128,7 @@ export const caseResultSchema = v.object({
   relError: v.nullable(v.number()),
   /** The same metric for an fp32 evaluation whose P and O are rounded to `dtype`: what rounding alone costs. */
   roundingFloor: v.nullable(v.number()),
-  /** Largest absolute error of the log-sum-exp over the checked rows. */
+  /** Largest absolute error of the log-sum-exp over the checked rows; `null` = the library was not asked for it. */
   lseError: v.nullable(v.number()),
   /** Rows compared with the reference; 0 is never `ok`. */
   checkedRows: v.number(),

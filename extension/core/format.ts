@@ -54,8 +54,8 @@ export function formatPercent(percent: number | null): string {
   return percent === null ? NOT_KNOWN : `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
 }
 
-/** A relative error: `2.41e-3`. */
-export function formatRelError(error: number | null): string {
+/** An error, relative or of a log-sum-exp: `2.41e-3`. */
+export function formatError(error: number | null): string {
   return error === null ? NOT_KNOWN : error === 0 ? '0' : error.toExponential(2);
 }
 

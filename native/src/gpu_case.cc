@@ -119,8 +119,7 @@ void GpuCase::LayOut() {
   p.v = latent ? p.k : lay_out(spec_.head_dim_v);
   k_bytes_ = AlignUp(static_cast<size_t>(blocks * p.k.blockStride * element_bytes));
   v_bytes_ = latent ? 0 : AlignUp(static_cast<size_t>(blocks * p.v.blockStride * element_bytes));
-  shape_ = {q_tokens,     longest_q_, longest_kv_, block_tokens, std::max<int64_t>(1, blocks),
-            static_cast<int>(KvElementBytes(spec_))};
+  shape_ = {q_tokens, longest_q_, block_tokens, std::max<int64_t>(1, blocks), static_cast<int>(KvElementBytes(spec_))};
 
   p.qHeadStride = dim;
   p.qTokenStride = spec_.q_heads * dim;
@@ -320,7 +319,7 @@ Status GpuCase::EncodeMaps() {
     hopper_decode_.emplace(device_, row_, function_);
     status = hopper_decode_->SetPlan(plan_, decode_shape_, params_, shape_);
   } else {
-    hopper_prefill_.emplace(device_, row_, function_);
+    hopper_prefill_.emplace(device_, row_, function_, spec_);
   }
   for (int set = 0; set < sets_ && status.ok(); ++set) {
     SelectSet(static_cast<size_t>(set));

@@ -2,37 +2,9 @@
 
 #include <algorithm>
 
+#include "causal_order.h"
+
 namespace attn {
-namespace {
-
-/// How causal tiles are handed out: sections of heads one after the other, the longest row blocks of a section first. Figures
-/// behind the numbers are in kernels/sm90a/README.md.
-struct CausalOrder {
-  int section_heads = 1;
-  int short_blocks = 0;
-};
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// A section's K and V should stay in the L2 cache beside what else passes through it: what is fetched again from memory costs
-/// power, and power is the clock. Fewer heads than kFewestHeads leave too little to even out at its end, and from kMostHeads on
-/// a section evens itself out; below, the row blocks of all heads that see the first quarter of the keys at most come last.
-CausalOrder OrderCausalTiles(const AttentionParams& params, const HopperShape& shape, int64_t block_rows, int64_t l2_bytes) {
-  constexpr int64_t kFewestHeads = 4, kMostHeads = 32;
-  const int64_t kv_heads = int64_t{params.batch} * params.kvHeads, group = params.group;
-  const int64_t kv_bytes = std::max<int64_t>(1, shape.longest_kv * (params.headDim + params.headDimV) * shape.kv_element_bytes);
-  const int64_t fitting = l2_bytes * 2 / 3 / kv_bytes;
-  const int64_t wanted = std::max(CeilDiv(kFewestHeads, group), std::min(fitting, kMostHeads / group));
-  const int64_t sections = CeilDiv(kv_heads, wanted);
-  CausalOrder order;
-  order.section_heads = static_cast<int>(CeilDiv(kv_heads, sections) * group);
-  if (sections > 1 && order.section_heads < kMostHeads) {
-    order.short_blocks = static_cast<int>(std::max<int64_t>(0, shape.longest_q - shape.longest_kv * 3 / 4) / block_rows);
-  }
-  return order;
-}
-
-}  // namespace
 
 Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& shape) {
   Status status;
@@ -67,10 +39,11 @@ Status HopperPrefill::AddSet(const AttentionParams& from, const HopperShape& sha
     p.pageCount = static_cast<int>(shape.blocks);
     p.boxRows = BoxRows(row_.k_stage_rows, from);
     p.boxRowsV = BoxRows(row_.v_stage_rows, from);
-    const CausalOrder order = OrderCausalTiles(from, shape, row_.rows_per_block, device_.l2_bytes());
+    const CausalOrder order = OrderCausalTiles(spec_, row_.rows_per_block, device_.l2_bytes());
     p.sectionHeads = order.section_heads;
     p.shortBlocks = order.short_blocks;
-    const int64_t tiles = CeilDiv(shape.longest_q, row_.rows_per_block) * from.batch * from.qHeads;
+    const int64_t row_blocks = (shape.longest_q + row_.rows_per_block - 1) / row_.rows_per_block;
+    const int64_t tiles = row_blocks * from.batch * from.qHeads;
     grid_ = static_cast<unsigned>(std::min<int64_t>(tiles, device_.sm_count()));
   }
   const int64_t q_tokens = std::max<int64_t>(1, shape.q_tokens);

@@ -13,8 +13,8 @@ namespace attn {
 
 class HopperPrefill {
  public:
-  HopperPrefill(GpuDevice& device, const KernelRow& row, CUfunction function)
-      : device_(device), row_(row), function_(function) {}
+  HopperPrefill(GpuDevice& device, const KernelRow& row, CUfunction function, const AttentionCase& spec)
+      : device_(device), row_(row), function_(function), spec_(spec) {}
 
   /// Encodes the tensor maps of buffer set `set`; called once per set, in order, with that set's addresses in `params`.
   Status AddSet(const AttentionParams& params, const HopperShape& shape);
@@ -29,6 +29,7 @@ class HopperPrefill {
   GpuDevice& device_;
   const KernelRow& row_;
   CUfunction function_;
+  const AttentionCase& spec_;
   GpuBuffer counter_;
   sm90::PrefillParams params_{};
   std::vector<Maps> sets_;

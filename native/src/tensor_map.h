@@ -12,7 +12,6 @@ namespace attn {
 struct HopperShape {
   int64_t q_tokens = 0;
   int64_t longest_q = 0;
-  int64_t longest_kv = 0;
   /// Rows of one block of K/V storage (page size, or all tokens) and number of blocks.
   int64_t block_tokens = 0;
   int64_t blocks = 0;

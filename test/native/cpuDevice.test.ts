@@ -63,6 +63,11 @@ test('sampling checks as many rows as asked for', async () => {
   assert.equal((await run({ qLens: 100, kvLens: 100 }, { checkRows: 10 })).checkedRows, 10);
 });
 
+test('the log-sum-exp is compared whether the case asks for it or not', async () => {
+  const { lseError } = await run({ lse: false });
+  assert.ok(lseError !== null && lseError < 1e-9);
+});
+
 test('a case without keys is right, and reads nothing', async () => {
   const result = await run({ kvLens: 0, qLens: 3 });
   assert.equal(result.status, 'ok');

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { buildProgram } from './support/compile';
 
 const SANITIZERS = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
-const SOURCES = ['decode_plan', 'kernel_choice_text', 'kernel_registry', 'mla_plan'].map(
+const SOURCES = ['causal_order', 'decode_plan', 'kernel_choice_text', 'kernel_registry', 'mla_plan'].map(
   (name) => `native/src/${name}.cc`,
 );
 

@@ -8,6 +8,7 @@ import { rateOf, rateUnit } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel, engineSubject } from '../measure/engines';
 import { explain, rowsForm } from '../rules/explanation';
 import type { Report } from './report';
+import { ERROR_COLUMNS, errorCells } from './reportMarkdown';
 
 /** The library's function has no argument for the case, so it was not asked. */
 const NO_ARGUMENT = 'no argument';
@@ -61,7 +62,7 @@ export function engineMarkdown(report: Report): string {
   const tables = engineTables(report.rows).map((table) => tableMarkdown(table, report, refusals));
   const words = [...refusals].map(([text, engines]) => `- ${[...engines].join(', ')}: ${text}`);
   return [
-    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured; ${NO_ARGUMENT} = the library’s function has none for it.`,
+    `Each cell: what the rules of vLLM ${NEWEST_RELEASE} declare of the library / what a direct call did, with its time ÷ the bundled kernel's in the same rounds where it was measured so. – = nothing is declared, or it was not measured; ${NO_ARGUMENT} = the library’s function has none for it. The errors are the largest of the row; a log-sum-exp is compared where the call returns one.`,
     ...tables,
     ...(words.length === 0 ? [] : ['In the libraries’ own words:\n\n' + words.join('\n')]),
   ].join('\n\n');
@@ -75,7 +76,8 @@ function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string,
       table.layouts.flatMap((layout) => {
         const texts = table.headSizes.map((size) => cellText(table, report, cells, engine, size, layout, refusals));
         const nothing = texts.every((text) => text.endsWith('/ –') || text === `– / ${NO_ARGUMENT}`);
-        return nothing ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts]];
+        const measured = table.headSizes.flatMap((size) => rowOf(table, engine, size, layout)?.result ?? []);
+        return nothing ? [] : [[engineLabel(engine), formatPageSize(layout), ...texts, ...errorCells(measured)]];
       }),
     );
   const mask = table.op === 'prefill' ? (table.causal ? ', causal' : ', full') : '';
@@ -83,8 +85,8 @@ function tableMarkdown(table: EngineTable, report: Report, refusals: Map<string,
     `**${table.op}${mask}, ${table.unit}**`,
     '',
     ...[
-      ['engine', 'KV', ...table.headSizes.map((size) => `d${size}`)],
-      ['---', '---', ...table.headSizes.map(() => '---:')],
+      ['engine', 'KV', ...table.headSizes.map((size) => `d${size}`), ...ERROR_COLUMNS],
+      ['---', '---', ...table.headSizes.map(() => '---:'), ...ERROR_COLUMNS.map(() => '---:')],
       ...lines,
     ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`),
   ].join('\n');

@@ -3,15 +3,18 @@ import type { AttentionCase } from '../attentionCase';
 import { formatPageSize } from '../format';
 import { rateText } from '../measure/countedRate';
 import { BUNDLED_ENGINE, engineLabel } from '../measure/engines';
+import type { Errors } from '../measure/largestErrors';
 import type { RoundRatio } from '../measure/rounds';
 import type { Report } from './report';
-import { caseCells } from './reportMarkdown';
+import { caseCells, ERROR_COLUMNS, errorCells } from './reportMarkdown';
 
 /** A case with the library that came closest to the bundled kernel, or went past it. */
 export interface BestPeer {
   readonly case: AttentionCase;
   /** Rate of the bundled kernel in the same run, in words. */
   readonly rate: string;
+  /** Of the bundled kernel in the same run. */
+  readonly errors: Errors;
   /** `null` = no library was right on it in rounds. */
   readonly best: RoundRatio | null;
 }
@@ -34,7 +37,7 @@ export function bestPeers(reports: readonly Report[]): readonly BestPeer[] {
       const before = found.get(key);
       if (before !== undefined && (best === null || (before.best !== null && before.best.ratio <= best.ratio)))
         continue;
-      found.set(key, { case: asked, rate: rateText(asked, result), best });
+      found.set(key, { case: asked, rate: rateText(asked, result), errors: result, best });
     }
   }
   return [...found.values()];
@@ -68,15 +71,16 @@ export function peerMarkdown(reports: readonly Report[]): string {
         .map(peerCell)
         .join('<br>'),
     ),
+    ...errorCells(own.map((peer) => peer.errors)),
   ]);
   const table = [
-    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize)],
-    ['---', '---:', '---:', '---', ...layouts.map(() => '---:')],
+    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), ...ERROR_COLUMNS],
+    ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), ...ERROR_COLUMNS.map(() => '---:')],
     ...lines,
   ].map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
   return [
     `Of ${peers.length} cases the bundled kernel is faster than every library measured in ${count('faster')}, slower than the best in ${count('slower')} (bold), and in ${count('open')} the rounds show no difference; in ${count('alone')} no library was right.`,
-    'Each cell: the bundled kernel’s rate, and the time of the best library ÷ its own, the median over the rounds of one run with its 95 % interval. Above 1 the bundled kernel is faster.',
+    'Each cell: the bundled kernel’s rate, and the time of the best library ÷ its own, the median over the rounds of one run with its 95 % interval. Above 1 the bundled kernel is faster. The errors are the largest of the row’s bundled kernels against the float64 reference.',
     table.join('\n'),
   ].join('\n\n');
 }

@@ -1,7 +1,8 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from '../attentionCase';
-import { formatLengths, formatPageSize, formatPercent, formatRate, formatRelError, NOT_KNOWN } from '../format';
+import { formatLengths, formatPageSize, formatPercent, formatError, formatRate, NOT_KNOWN } from '../format';
 import { rateText } from '../measure/countedRate';
+import { largestErrors, type Errors } from '../measure/largestErrors';
 import { headDimText } from '../measure/caseGrid';
 import type { Report } from './report';
 
@@ -10,14 +11,27 @@ export function reportMarkdown(report: Report): string {
   return [reportSummary(report), '', ...table(report.rows)].join('\n');
 }
 
-/** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest error. */
+/** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest errors. */
 export function reportTallyMarkdown(report: Report): string {
   const counts = new Map<string, number>();
   for (const { result } of report.rows) counts.set(result.status, (counts.get(result.status) ?? 0) + 1);
   const tally = [...counts].map(([status, count]) => `${count} ${status}`).join(', ') || 'no rows';
-  const errors = report.rows.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
-  const largest = errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
-  return `${report.command}: ${report.rows.length} cases, ${tally}${largest}. ${reportSummary(report)}`;
+  return `${report.command}: ${report.rows.length} cases, ${tally}${largestErrorsText(report.rows)}. ${reportSummary(report)}`;
+}
+
+/** `; largest relative error 2.3e-3, of the log-sum-exp 1.9e-6`, as the end of a sentence; empty where nothing was compared. */
+export function largestErrorsText(rows: readonly ResultRow[]): string {
+  const { relError, lseError } = largestErrors(rows.map((row) => row.result));
+  if (relError === null) return '';
+  const lse = lseError === null ? '' : `, of the log-sum-exp ${formatError(lseError)}`;
+  return `; largest relative error ${formatError(relError)}${lse}`;
+}
+
+/** The last columns of a table row: the largest errors of what it tells of. */
+export const ERROR_COLUMNS = ['rel. error', 'LSE error'];
+export function errorCells(results: readonly Errors[]): string[] {
+  const { relError, lseError } = largestErrors(results);
+  return [formatError(relError), formatError(lseError)];
 }
 
 /** Where, with which driver and kernels, and when. */
@@ -59,7 +73,6 @@ function table(rows: readonly ResultRow[]): string[] {
   }
   const lines = [...groups.values()].map((group): string[] => {
     const first = group[0] as ResultRow;
-    const errors = group.flatMap(({ result }) => (result.relError === null ? [] : [result.relError]));
     const kernels = new Set(
       group.flatMap(({ result }) => (result.kernel === null ? [] : [`\`${result.kernel.name}\``])),
     );
@@ -69,13 +82,13 @@ function table(rows: readonly ResultRow[]): string[] {
         const cells = group.filter((row) => row.case.pageSize === layout).map(resultCell);
         return cells.length === 0 ? '' : cells.join(' / ');
       }),
-      formatRelError(errors.length === 0 ? null : Math.max(...errors)),
+      ...errorCells(group.map((row) => row.result)),
       [...kernels].join(', ') || NOT_KNOWN,
     ];
   });
   return [
-    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), 'rel. error', 'kernel'],
-    ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), '---:', '---'],
+    ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), ...ERROR_COLUMNS, 'kernel'],
+    ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), ...ERROR_COLUMNS.map(() => '---:'), '---'],
     ...lines,
   ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
 }
@@ -87,7 +100,7 @@ export function caseCells({ case: asked }: Pick<ResultRow, 'case'>): string[] {
     headDimText(asked),
     `${asked.qHeads}/${asked.kvHeads}`,
     asked.op === 'prefill'
-      ? `q ${formatLengths(asked.qLens)}, kv ${formatLengths(asked.kvLens)}${asked.causal ? ', causal' : ''}`
+      ? `B ${asked.batch}, q ${formatLengths(asked.qLens)}, kv ${formatLengths(asked.kvLens)}${asked.causal ? ', causal' : ''}`
       : `B ${asked.batch}, kv ${formatLengths(asked.kvLens)}`,
   ];
 }

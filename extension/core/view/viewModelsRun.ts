@@ -14,7 +14,7 @@ import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
 import { besideEachOther } from '../measure/rounds';
 import { sideBySide } from '../measure/sideBySide';
 import type { DeviceFacts } from '../facts';
-import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatRelError } from '../format';
+import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatError } from '../format';
 import { known, type Failure } from '../state/store';
 import type { LabelledValue } from './viewModelsDevice';
 import { caseShape, measurementGrids, STATUS_WORDS, type GridView } from './viewModelsGrid';
@@ -77,7 +77,7 @@ export interface ResultRowView {
   readonly bar: number | null;
   readonly percentOfCeiling: string;
   readonly relError: string;
-  /** `floor 2.29e-3`, `256 rows checked`. */
+  /** `floor 2.29e-3`, `log-sum-exp 1.43e-6`, `256 rows checked`. */
   readonly errorDetail: readonly string[];
   readonly hostTime: string;
   /** Time of the first call, with what it compiled; `null` = not stated. */
@@ -283,12 +283,13 @@ function resultRowView(
           ? null
           : rateValue / best,
     percentOfCeiling: formatPercent(result.percentOfCeiling),
-    relError: formatRelError(result.relError),
+    relError: formatError(result.relError),
     errorDetail:
       result.relError === null
         ? []
         : [
-            ...(result.roundingFloor === null ? [] : [`floor ${formatRelError(result.roundingFloor)}`]),
+            ...(result.roundingFloor === null ? [] : [`floor ${formatError(result.roundingFloor)}`]),
+            ...(result.lseError === null ? [] : [`log-sum-exp ${formatError(result.lseError)}`]),
             `${plural(result.checkedRows, 'row')} checked`,
           ],
     hostTime: result.hostUs === null ? formatMs(null) : formatMs(result.hostUs / 1000),

@@ -2,7 +2,8 @@
 import type { AttentionCase, Ceilings, ResultRow } from '../../core/attentionCase';
 import { describeCase } from '../../core/measure/caseGrid';
 import type { DeviceFacts } from '../../core/facts';
-import { formatRate, formatRelError } from '../../core/format';
+import { formatRate } from '../../core/format';
+import { largestErrorsText } from '../../core/report/reportMarkdown';
 import type { RunOptions } from '../../protocol/helperApi';
 import type { BackendPlan } from '../backendRunner';
 import { runMeasurement } from '../measurement';
@@ -106,7 +107,7 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     }
     if (ratios.length > 0) io.out(ratiosText(ratios, io));
     io.out(flagPairText(rows, io));
-    io.out(`${tally(rows)}${largestError(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
+    io.out(`${tally(rows)}${largestErrorsText(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
   }
   // Before anything that a cancelled command may no longer do: what was measured is kept.
   await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
@@ -117,11 +118,6 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
   }
   if (failure !== null) throw failure;
   return exitCodeOf(rows);
-}
-
-function largestError(rows: readonly ResultRow[]): string {
-  const errors = rows.flatMap((row) => (row.result.relError === null ? [] : [row.result.relError]));
-  return errors.length === 0 ? '' : `; largest relative error ${formatRelError(Math.max(...errors))}`;
 }
 
 function ceilingsText(ceilings: Ceilings): string {

@@ -1,6 +1,6 @@
 /** Result rows as a text table, and what they mean for the exit code. */
 import type { AttentionCase, ResultRow, ResultStatus } from '../../core/attentionCase';
-import { formatMs, formatPageSize, formatPercent, formatRelError, textTable } from '../../core/format';
+import { formatMs, formatPageSize, formatPercent, formatError, textTable } from '../../core/format';
 import { rateText } from '../../core/measure/countedRate';
 import { shortCaseText } from '../../core/measure/caseGrid';
 import { BUNDLED_ENGINE } from '../../core/measure/engines';
@@ -15,7 +15,7 @@ const FAILED: ReadonlySet<ResultStatus> = new Set<ResultStatus>([
   'crashed',
 ]);
 
-/** The table, narrow enough for 80 columns: shape, time, rate, ceiling share, error, result with its reason. */
+/** The table, narrow enough for 100 columns: shape, time, rate, ceiling share, errors, result with its reason. */
 export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
   if (rows.some((row) => row.engine !== BUNDLED_ENGINE)) return enginesText(rows, io);
   const table = textTable(
@@ -26,6 +26,7 @@ export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
       { title: 'rate', align: 'right' },
       { title: 'ceiling', align: 'right' },
       { title: 'rel.err', align: 'right' },
+      { title: 'LSE err', align: 'right' },
       { title: 'result' },
     ],
     rows.map((row) => cells(row)),
@@ -38,7 +39,8 @@ export function rowsText(rows: readonly ResultRow[], io: CliIo): string {
 function enginesText(rows: readonly ResultRow[], io: CliIo): string {
   let last = '';
   const lines = rows.map((row) => {
-    const [shape = '', layout = '', time = '', rate = '', ceiling = '', error = '', result = ''] = cells(row);
+    const [shape = '', layout = '', time = '', rate = '', ceiling = '', error = '', lseError = '', result = ''] =
+      cells(row);
     const title = `${shape} ${layout}`;
     const repeated = title === last;
     last = title;
@@ -52,6 +54,7 @@ function enginesText(rows: readonly ResultRow[], io: CliIo): string {
       formatMs(hostUs === null ? null : hostUs / 1000),
       formatMs(jitMs),
       error,
+      lseError,
       result,
     ];
   });
@@ -66,6 +69,7 @@ function enginesText(rows: readonly ResultRow[], io: CliIo): string {
       number('host'),
       number('first call'),
       number('rel.err'),
+      number('LSE err'),
       { title: 'result' },
     ],
     lines,
@@ -87,7 +91,8 @@ function cells(row: ResultRow): string[] {
     formatMs(result.gpuMs?.median ?? null),
     rateText(asked, result),
     formatPercent(result.percentOfCeiling),
-    formatRelError(result.relError),
+    formatError(result.relError),
+    formatError(result.lseError),
     result.status === 'ok'
       ? result.contended
         ? 'ok, contended'

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "case_math.h"
+#include "causal_order.h"
 #include "decode_plan.h"
 #include "kernel_choice_text.h"
 #include "kernel_registry.h"
@@ -290,6 +291,59 @@ void TestWhy() {
         why(Gpu(9, 0, 232448)));
 }
 
+/// What a causal launch is told keeps to its ranges, and the row blocks it keeps for last are short.
+void CheckCausalOrder(const AttentionCase& spec, int64_t block_rows, int64_t l2_bytes, const std::string& name) {
+  const attn::CausalOrder order = attn::OrderCausalTiles(spec, block_rows, l2_bytes);
+  const int64_t group = spec.q_heads / spec.kv_heads, heads = spec.batch * spec.q_heads;
+  const int64_t longest_q = *std::max_element(spec.q_lens.values.begin(), spec.q_lens.values.end());
+  const int64_t longest_kv = *std::max_element(spec.kv_lens.values.begin(), spec.kv_lens.values.end());
+  const int64_t blocks = (longest_q + block_rows - 1) / block_rows;
+  CHECK(order.section_heads >= 1 && order.section_heads <= heads, name);
+  CHECK(order.section_heads % group == 0, name);
+  CHECK(order.section_heads >= std::min<int64_t>(heads, 2), name);
+  CHECK(order.section_heads <= std::max<int64_t>(32, group), name);
+  CHECK(order.short_blocks >= 0 && (blocks == 0 || order.short_blocks < blocks), name);
+  /* the last row of a block kept for last sees a quarter of the keys at most */
+  if (order.short_blocks > 0) {
+    CHECK(order.short_blocks * block_rows + longest_kv - longest_q <= (longest_kv + 3) / 4, name);
+    CHECK(order.section_heads < heads, name);
+  }
+}
+
+void TestCausalOrder() {
+  constexpr int64_t kL2 = int64_t{60} << 20;
+  const auto prefill = [](int64_t head_dim, int64_t head_dim_v, int64_t q_heads, int64_t kv_heads, int64_t batch, int64_t q, int64_t kv) {
+    AttentionCase spec = DecodeCase(std::vector<int64_t>(static_cast<size_t>(batch), q),
+                                    std::vector<int64_t>(static_cast<size_t>(batch), kv), q_heads, kv_heads);
+    spec.op = attn::Op::kPrefill;
+    spec.head_dim = head_dim;
+    spec.head_dim_v = head_dim_v;
+    return spec;
+  };
+  for (int64_t kv_heads : {1, 3, 8, 31}) {
+    for (int64_t group : {1, 5, 8, 48}) {
+      for (int64_t batch : {1, 7}) {
+        for (int64_t kv : {1, 700, 16384, 1000000}) {
+          for (int64_t q : {int64_t{0}, kv / 3, kv}) {
+            for (int64_t rows : {64, 128, 192}) {
+              CheckCausalOrder(prefill(128, 128, kv_heads * group, kv_heads, batch, q, kv), rows, kL2,
+                               std::to_string(kv_heads) + " KV heads of " + std::to_string(group) + ", batch " + std::to_string(batch) +
+                                   ", q " + std::to_string(q) + ", kv " + std::to_string(kv) + ", rows " + std::to_string(rows));
+            }
+          }
+        }
+      }
+    }
+  }
+  /* as measured: heads with K and V of their own in sections that fit, the short quarter last; what fits anyway, 32 at a time */
+  const attn::CausalOrder own = attn::OrderCausalTiles(prefill(192, 128, 32, 32, 1, 16384, 16384), 192, kL2);
+  CHECK(own.section_heads == 4 && own.short_blocks == 21, "192/128, 32 heads, 16k");
+  const attn::CausalOrder shared = attn::OrderCausalTiles(prefill(128, 128, 64, 8, 1, 16384, 16384), 192, kL2);
+  CHECK(shared.section_heads == 32 && shared.short_blocks == 0, "128, 64/8 heads, 16k");
+  const attn::CausalOrder chunk = attn::OrderCausalTiles(prefill(192, 128, 32, 32, 1, 4096, 65536), 192, kL2);
+  CHECK(chunk.short_blocks == 0, "the last 4096 of 65536 tokens: no row block is short");
+}
+
 void TestModuleList() {
   CHECK(attn::ReadModuleList("").status.code == "kernelsMissing", "no folder");
   CHECK(attn::ReadModuleList("/nonexistent").status.code == "kernelsMissing", "missing folder");
@@ -302,6 +356,7 @@ int main() {
   TestMlaPlans();
   TestChoice();
   TestWhy();
+  TestCausalOrder();
   TestModuleList();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;

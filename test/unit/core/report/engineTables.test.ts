@@ -65,6 +65,27 @@ test('the table says per engine, layout and head size what is declared and what 
   assert.match(section, /\| Bundled kernels \| contiguous \| yes \/ 700 \|/);
 });
 
+test('figures stand beside the largest errors of their row; what no call returns is no error', () => {
+  const withErrors = (made: ResultRow, relError: number, lseError: number | null): ResultRow => ({
+    ...made,
+    result: { ...made.result, relError, lseError },
+  });
+  const rows = [
+    withErrors(row('bundled', 64, null, 500), 0.0021, 1.5e-6),
+    withErrors(row('bundled', 128, null, 700), 0.0023, 1.25e-6),
+    withErrors(row('fa3.vllm', 64, null, 450), 0.0022, null),
+    withErrors(row('fa3.vllm', 128, null, 650), 0.0019, null),
+  ];
+  const section = readmeSection([fileOf(rows, true)], 'media/readme/libraries.svg');
+  assert.match(section, /\| d64 \| d128 \| rel\. error \| LSE error \|/);
+  assert.match(section, /\| Bundled kernels \| contiguous \|.+\| 2\.30e-3 \| 1\.50e-6 \|/);
+  assert.match(section, /\| FA3 of vLLM \| contiguous \|.+\| 2\.20e-3 \| – \|/);
+  // beside the best library, and of bundled kernels alone: every case is a line of its own
+  assert.match(section, /\| prefill \| 128 \|.+\| 2\.30e-3 \| 1\.25e-6 \|/);
+  const own = readmeSection([fileOf(rows.filter((each) => each.engine === 'bundled'))], 'x.svg');
+  assert.match(own, /\| prefill \| 64 \|.+\| 2\.10e-3 \| 1\.50e-6 \| .+ \|/);
+});
+
 test('without a library there is neither table nor chart', () => {
   const own = fileOf(ROWS.filter((each) => each.engine === 'bundled'));
   assert.equal(readmeChart([own]), null);

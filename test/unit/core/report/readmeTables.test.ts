@@ -16,6 +16,20 @@ test('the README shows exactly what its reports say', () => {
   assert.equal(status, 0, stderr);
 });
 
+test('each figure of the bundled kernels was checked, the log-sum-exp too', async () => {
+  for (const name of REPORTS) {
+    const file = path.join(FOLDER, name);
+    const own = parseReport(await readFile(file, 'utf8'), file).rows.filter((row) => row.engine === 'bundled');
+    assert.ok(own.length > 0, file);
+    for (const { case: asked, result } of own) {
+      const { relError, lseError, checkedRows } = result;
+      const words = `${file}: ${JSON.stringify(asked)}`;
+      assert.ok(result.status === 'ok' && checkedRows > 0 && relError !== null && relError < 5e-3, words);
+      assert.ok(lseError !== null && lseError < 2e-3, words);
+    }
+  }
+});
+
 test(
   'the reports were measured with these kernels',
   { skip: REPORTS.length === 0 && 'no report is committed yet' },
