@@ -1,5 +1,5 @@
 /** What `run` and `selftest` have in common: a device, cases, progress on stderr, a table, a report, an exit code. */
-import type { AttentionCase, Ceilings, ResultRow } from '../../core/attentionCase';
+import type { AttentionCase, Ceilings } from '../../core/attentionCase';
 import { describeCase } from '../../core/measure/caseGrid';
 import type { DeviceFacts } from '../../core/facts';
 import { formatRate } from '../../core/format';
