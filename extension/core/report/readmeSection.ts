@@ -4,7 +4,7 @@ import { parseReport } from './report';
 import { engineChart } from './engineChart';
 import { engineMarkdown, hasEngines } from './engineTables';
 import { peerMarkdown } from './peerTable';
-import { reportMarkdown, reportSummary, reportTallyMarkdown } from './reportMarkdown';
+import { reportSummary, reportTallyMarkdown, rowsMarkdown } from './reportMarkdown';
 
 /** One report of the README. */
 export interface ReadmeReport {
@@ -14,7 +14,7 @@ export interface ReadmeReport {
   readonly text: string;
 }
 
-/** Self-tests become one line, reports with installed libraries what is declared and measured of each, other ones tables. */
+/** Self-tests become one line, reports with installed libraries what is declared and measured of each, other ones tables; tables of single reports are folded. */
 export function readmeSection(reports: readonly ReadmeReport[], chartFile: string): string {
   const parts = reports.map(({ title, file, text }) => {
     const report = parseReport(text, file);
@@ -50,7 +50,9 @@ export function readmeChart(reports: readonly ReadmeReport[]): string | null {
   return engineChart(rows, device?.name ?? 'an unknown device');
 }
 
+/** The line that says where and when, and the tables folded below it: a README is for reading. */
 function body(report: Report): string {
   if (report.command === 'selftest') return reportTallyMarkdown(report);
-  return hasEngines(report) ? `${reportSummary(report)}\n\n${engineMarkdown(report)}` : reportMarkdown(report);
+  const tables = hasEngines(report) ? engineMarkdown(report) : rowsMarkdown(report.rows);
+  return `${reportSummary(report)}\n\n<details>\n<summary>${report.rows.length} measurements</summary>\n\n${tables}\n\n</details>`;
 }

@@ -1,15 +1,10 @@
 /** A report's measurements as Markdown, for the README and for bug reports. */
 import type { ResultRow } from '../attentionCase';
-import { formatLengths, formatPageSize, formatPercent, formatError, formatRate, NOT_KNOWN } from '../format';
+import { formatError, formatLengths, formatPageSize, formatPercent, formatRate, NOT_KNOWN } from '../format';
 import { rateText } from '../measure/countedRate';
 import { largestErrors, type Errors } from '../measure/largestErrors';
 import { headDimText } from '../measure/caseGrid';
 import type { Report } from './report';
-
-/** Heading line, device and build, then one table row per case, page layouts side by side. What is not `ok` says why in its cell. */
-export function reportMarkdown(report: Report): string {
-  return [reportSummary(report), '', ...table(report.rows)].join('\n');
-}
 
 /** One line for a report whose rows are too many to list, like a self-test: where, how many ended how, the largest errors. */
 export function reportTallyMarkdown(report: Report): string {
@@ -63,8 +58,8 @@ export function reportSummary(report: Report): string {
   ].join(' · ');
 }
 
-/** Rows that differ in nothing but the page layout share a line, so that what paging costs can be read across. */
-function table(rows: readonly ResultRow[]): string[] {
+/** A table row per case. What differs in nothing but the page layout shares it, so that what paging costs can be read across; what is not `ok` says why. */
+export function rowsMarkdown(rows: readonly ResultRow[]): string {
   const layouts = [...new Set(rows.map((row) => row.case.pageSize))].sort((a, b) => (a ?? 0) - (b ?? 0));
   const groups = new Map<string, ResultRow[]>();
   for (const row of rows) {
@@ -90,7 +85,9 @@ function table(rows: readonly ResultRow[]): string[] {
     ['step', 'head', 'heads q/kv', 'lengths', ...layouts.map(formatPageSize), ...ERROR_COLUMNS, 'kernel'],
     ['---', '---:', '---:', '---', ...layouts.map(() => '---:'), ...ERROR_COLUMNS.map(() => '---:'), '---'],
     ...lines,
-  ].map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`);
+  ]
+    .map((row) => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n');
 }
 
 /** What was asked, page layout aside. */

@@ -202,6 +202,7 @@ export function okRow(attentionCase: AttentionCase, deviceId: string, rank: numb
     ceiling: deviceId === 'cpu' ? null : 'tensorCore',
     relError: 0.00231 + rank * 0.00001,
     roundingFloor: 0.00229,
+    lseError: 1.43e-6,
     checkedRows: 256,
     smClockMHz: deviceId === 'cpu' ? null : 1755,
   };

@@ -15,7 +15,7 @@ import {
   printReport,
   type ReportParts,
 } from '../../../../extension/core/report/report';
-import { reportMarkdown } from '../../../../extension/core/report/reportMarkdown';
+import { reportSummary, rowsMarkdown } from '../../../../extension/core/report/reportMarkdown';
 import { readReportFile, writeFileWhole } from '../../../../extension/node/reportFile';
 import { sampleCase } from '../../node/sampleCase';
 import { GPU_ID, sampleFacts, sampleGpu } from '../../node/sampleFacts';
@@ -179,21 +179,19 @@ test('comparison pairs by engine and case across devices and keeps what has no p
 
 test('the Markdown names device, driver, day, kernels and ceilings, and puts page layouts side by side', () => {
   const paged = row(3, timed(1, 0.01, { tflops: 480, percentOfCeiling: 73 }));
-  const text = reportMarkdown(
-    createReport(
-      parts({
-        rows: [
-          row(1, timed(1)),
-          { ...paged, case: { ...paged.case, pageSize: 16 } },
-          { ...paged, case: { ...paged.case, pageSize: 64 }, result: emptyResult('failed', 'x', `on ${GPU_ID}`) },
-          { ...paged, case: { ...paged.case, headDim: 96, headDimV: 96 } },
-        ],
-      }),
-    ),
+  const report = createReport(
+    parts({
+      rows: [
+        row(1, timed(1)),
+        { ...paged, case: { ...paged.case, pageSize: 16 } },
+        { ...paged, case: { ...paged.case, pageSize: 64 }, result: emptyResult('failed', 'x', `on ${GPU_ID}`) },
+        { ...paged, case: { ...paged.case, headDim: 96, headDimV: 96 } },
+      ],
+    }),
   );
-  const [summary = '', , ...table] = text.split('\n');
+  const table = rowsMarkdown(report.rows).split('\n');
   assert.match(
-    summary,
+    reportSummary(report),
     /NVIDIA H200 · driver 580\.159\.03 · 2026-11-22 · kernels `abababababab` · .*660 TFLOP\/s.*4\.50 TB\/s/,
   );
   assert.match(table[0] ?? '', /\| contiguous \| page 16 \| page 64 \|/);
