@@ -3,6 +3,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { runCli } from './cli/main';
 import { EXIT } from './cli/io';
+import { textWriter } from './cli/textWriter';
 
 /** Tables are made for this when stdout is not a terminal. */
 const DEFAULT_COLUMNS = 100;
@@ -14,15 +15,21 @@ process.on('SIGINT', () => {
   interrupt.abort();
 });
 process.on('SIGTERM', () => interrupt.abort());
-// `attn-diag … | head` closes the pipe: that is no error of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-  process.exit(error.code === 'EPIPE' ? EXIT.ok : EXIT.failed),
-);
+// A closed terminal is no reason to leave processes behind, or to lose finished rows.
+process.on('SIGHUP', () => interrupt.abort());
+
+/** Set when stdout could not be written for another reason than that nobody reads it. */
+let outFailed = false;
+const out = textWriter(process.stdout, (problem) => {
+  outFailed = true;
+  err(`attn-diag: the output could not be written: ${problem}\n`);
+});
+const err = textWriter(process.stderr, () => undefined);
 
 void runCli(process.argv.slice(2), {
   input: process.stdin,
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
+  out,
+  err,
   outIsTerminal: process.stdout.isTTY,
   errIsTerminal: process.stderr.isTTY,
   columns: Math.min(Math.max(process.stdout.columns || DEFAULT_COLUMNS, 80), 120),
@@ -33,6 +40,10 @@ void runCli(process.argv.slice(2), {
   confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : null,
 }).then((exitCode) => {
   process.exitCode = exitCode;
+  // What is printed last fails last.
+  process.on('exit', () => {
+    if (outFailed && exitCode === EXIT.ok) process.exitCode = EXIT.failed;
+  });
 });
 
 async function confirm(question: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** Report files on disk: bounded reads, and writes that are whole or not at all. */
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { access, open, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { DiagError } from '../core/errors';
@@ -44,20 +44,59 @@ export async function readTextFile(file: string, limitBytes: number): Promise<st
   }
 }
 
-/** Writes to a temporary name beside the target and renames. Rejects with `fileUnwritable`; the old file then stands. */
+/** Rejects with `fileUnwritable` when `writeFileWhole` would: for telling so before the work whose result is to be written. */
+export async function checkWritable(file: string): Promise<void> {
+  try {
+    const { target, info } = await targetOf(file);
+    await access(info === null ? path.dirname(target) : target, constants.W_OK);
+  } catch (error) {
+    throw new DiagError('fileUnwritable', { path: file, problem: problemOf(error) }, error);
+  }
+}
+
+/**
+ * Writes a file whole or not at all: to a temporary name beside it, which is then renamed. Links are followed and the mode of an
+ * old file stays. What is no regular file (`/dev/null`, a pipe) is written to and stays what it is. Rejects with
+ * `fileUnwritable`; the old file then stands.
+ */
 export async function writeFileWhole(file: string, text: string): Promise<void> {
-  const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${randomUUID()}.tmp`);
+  await checkWritable(file);
+  try {
+    const { target, info } = await targetOf(file);
+    if (info === null || info.isFile()) await replaceFile(target, text, info);
+    else await writeFile(target, text);
+  } catch (error) {
+    throw new DiagError('fileUnwritable', { path: file, problem: problemOf(error) }, error);
+  }
+}
+
+async function replaceFile(target: string, text: string, old: Stats | null): Promise<void> {
+  const temporary = path.join(path.dirname(target), `.${path.basename(target)}.${randomUUID()}.tmp`);
   try {
     const handle = await open(temporary, 'wx', 0o644);
     try {
       await handle.writeFile(text);
+      if (old !== null) await handle.chmod(old.mode & 0o7777);
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw new DiagError('fileUnwritable', { path: file, problem: problemOf(error) }, error);
+    throw error;
+  }
+}
+
+/** Where links lead, and what is there; `info` null = nothing yet. */
+async function targetOf(file: string): Promise<{ target: string; info: Stats | null }> {
+  try {
+    const target = await realpath(file);
+    const info = await stat(target);
+    if (info.isDirectory()) throw Object.assign(new Error(), { code: 'EISDIR' });
+    return { target, info };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return { target: file, info: null };
   }
 }
 
@@ -70,6 +109,8 @@ function problemOf(error: unknown): string {
       return 'permission denied';
     case 'EISDIR':
       return 'it is a folder';
+    case 'EROFS':
+      return 'the file system is read-only';
     case 'ENOSPC':
       return 'the disk is full';
     default:

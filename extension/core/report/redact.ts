@@ -14,6 +14,13 @@ const PCI_BUS_ID = /\b(?:[0-9a-f]{8}|[0-9a-f]{4}):[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a
 /** Home folders of others, e.g. in a loader's error. */
 const OTHER_HOME = /\/(home|Users)\/[^/\s"':;,)]+/g;
 
+/**
+ * Other absolute paths, whose folders may name a customer or a project; what comes with every system says nothing. A slash that
+ * goes on a word, an URL or another slash begins no path.
+ */
+const PATH =
+  /(?<=^|[\s"'`(=,[:<])\/(?!\/|(?:usr|lib|lib32|lib64|bin|sbin|dev|proc|sys|etc|home|Users)\/)(?:[^\s"'`():,;<>/]+\/)+(?=[^\s"'`():,;<>/]*)/g;
+
 /** These identify nobody, and replacing them would garble sentences. */
 const COMMON_WORDS = new Set([
   'root',
@@ -36,7 +43,7 @@ export function redact<T>(value: T, words: PrivateWords): T {
   return mapStrings(value, (original) => {
     let result = original.replace(DEVICE_UUID, uuids).replace(PCI_BUS_ID, buses);
     for (const [pattern, replacement] of literal) result = result.replace(pattern, replacement);
-    return result.replace(OTHER_HOME, '/$1/<user>');
+    return result.replace(OTHER_HOME, '/$1/<user>').replace(PATH, '<path>/');
   }) as T;
 }
 

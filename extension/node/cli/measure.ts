@@ -7,6 +7,7 @@ import { largestErrorsText } from '../../core/report/reportMarkdown';
 import type { RunOptions } from '../../protocol/helperApi';
 import type { BackendPlan } from '../backendRunner';
 import { runMeasurement } from '../measurement';
+import { checkWritable } from '../reportFile';
 import {
   contradictionsOf,
   contradictionsText,
@@ -47,6 +48,7 @@ export interface MeasureRequest {
 
 /** Runs, prints, reports. Rows that were finished are printed and reported even when the run fails as a whole. */
 export async function measure(io: CliIo, request: MeasureRequest): Promise<number> {
+  if (request.target !== null && request.target !== '-') await checkWritable(request.target);
   const quiet = onlyReport(request.target);
   const progress = new ProgressLine(io);
   const { backends } = request;
@@ -97,6 +99,8 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     ),
   );
   progress.clear();
+  // Before anything that a cancelled command, or one whose reader has gone, may no longer do: what was measured is kept.
+  await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
   if (!quiet && libraries.length > 0) io.out(librariesText(libraries, io));
   if (!quiet && rows.length > 0) {
     const shown = request.shown === 'all' ? rows : rows.filter((row) => row.result.status !== 'ok');
@@ -109,8 +113,6 @@ export async function measure(io: CliIo, request: MeasureRequest): Promise<numbe
     io.out(flagPairText(rows, io));
     io.out(`${tally(rows)}${largestErrorsText(rows)}${ended === 'cancelled' ? ' (cancelled)' : ''}\n`);
   }
-  // Before anything that a cancelled command may no longer do: what was measured is kept.
-  await deliverReport(io, request.target, request.redacted, { command: request.command, ...report });
   if (ended === 'cancelled') return EXIT.interrupted;
   const device = report.facts?.devices.find((each) => each.id === rows[0]?.deviceId);
   if (!quiet && backends !== null && device !== undefined) {

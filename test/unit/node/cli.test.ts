@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -55,6 +56,23 @@ test('help: the overview and each command, on stdout with exit code 0; nothing a
     for (const line of help.out.split('\n')) assert.ok(line.length <= 120, `${command}: ${line}`);
   }
   assert.equal((await attnDiag([])).code, 2);
+});
+
+test('a report that could not be written is told before a device is touched', async () => {
+  const file = path.join(folder, 'no', 'such', 'report.json');
+  const { code, out, err } = await attnDiag(['run', '--cpu', '--json', file]);
+  assert.notEqual(code, 0);
+  assert.equal(out, '');
+  assert.match(err, /no such file or folder/);
+  assert.doesNotMatch(err, /cases on/);
+});
+
+test('the report is there before anything is printed, whose reader may be gone', async () => {
+  const file = path.join(folder, 'early.json');
+  const seen: boolean[] = [];
+  const { code } = await attnDiag(['run', '--cpu', '--json', file], {}, { out: () => seen.push(existsSync(file)) });
+  assert.equal(code, 0);
+  assert.ok(seen.length > 0 && seen.every((each) => each));
 });
 
 test('the version is that of the package', async () => {

@@ -103,6 +103,21 @@ test('redaction leaves common words and other numbers alone', () => {
   );
 });
 
+test('redaction takes the folders out of absolute paths, and leaves what is none', () => {
+  const words = { homeDir: '/home/ada', userName: 'ada', hostName: null };
+  for (const [text, expected] of [
+    ['In /scratch/acme/ve/lib/site-packages/vllm, not found', 'In <path>/vllm, not found'],
+    ['"/data/acme corp"', '"<path>/acme corp"'],
+    ['/mnt/a/b.yaml:3: no', '<path>/b.yaml:3: no'],
+    ['--model=/mnt/a/b/', '--model=<path>/'],
+    ['/home/ada/x/y.json /home/eve/z', '~/x/y.json /home/<user>/z'],
+    ['/usr/lib/x86_64-linux-gnu/libcuda.so.1', '/usr/lib/x86_64-linux-gnu/libcuda.so.1'],
+    ['https://github.com/vllm-project/vllm 32/8 heads, bf16/fp16, yes / no', null],
+  ] as const) {
+    assert.equal(redact(text, words), expected ?? text);
+  }
+});
+
 const faults: readonly [string, string, string][] = [
   ['an empty file', '', 'notAReport'],
   ['text', 'hello', 'notAReport'],
