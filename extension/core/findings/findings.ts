@@ -12,9 +12,10 @@ import {
 import { fa4Beta, NEWEST_FA4_BETA } from '../catalog/fa4Library';
 import { isFlashAttnFamily } from '../catalog/flashAttnFamily';
 import { isFlashAttnSupported } from '../catalog/flashAttnVersion';
-import { backendNames, backendRow, memberKind, memberSpan } from '../catalog/registry';
+import { backendNames, backendRow, memberSpan } from '../catalog/registry';
 import { within } from '../catalog/releases';
-import { forcedBackend, type PreparedRequest } from '../rules/evaluateQuery';
+import { lookedUpName, readBackendName } from '../catalog/select';
+import type { PreparedRequest } from '../rules/evaluateQuery';
 import type { GroupSelection } from '../evaluation';
 import { hopperFa4Figures, SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
 import { sentences } from '../format';
@@ -57,27 +58,23 @@ interface Draft {
 
 /** The backend set for the whole model, where it is of the other kind (latent attention or not); `null` = it is not. */
 function mismatchedBackend({ request, prepared }: FindingInput): string | null {
-  const name = request.serve.backend?.toUpperCase();
+  const choice = readBackendName(prepared.release, request.serve.backend);
   const { layerGroups } = request.model;
-  const row = name === undefined ? undefined : backendRow(prepared.release, name);
-  if (name === undefined || row === undefined || layerGroups.length === 0) {
+  const row = choice.kind === 'backend' ? backendRow(prepared.release, choice.name) : undefined;
+  if (row === undefined || layerGroups.length === 0) {
     return null;
   }
-  return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : name;
+  return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : row.id;
 }
 
 /** Whether the backend set for the whole model is none of the release. */
 function isUnknownBackend({ request, prepared }: FindingInput): boolean {
-  const { backend } = request.serve;
-  return (
-    backend !== null && backend.toLowerCase() !== 'auto' && memberKind(prepared.release, backend.toUpperCase()) === null
-  );
+  return readBackendName(prepared.release, request.serve.backend).kind === 'configError';
 }
 
 function explicitRefused(input: FindingInput): readonly Draft[] {
-  const { request, selections, prepared } = input;
-  const { release } = prepared;
-  const forced = forcedBackend(prepared, request);
+  const { selections, prepared } = input;
+  const { release, forcedBackend: forced } = prepared;
   const mismatched = mismatchedBackend(input);
   return selections.flatMap((selection): readonly Draft[] => {
     if (selection.answer !== 'no' || selection.error === null) {
@@ -290,8 +287,8 @@ function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): rea
 const FALLBACKS = new Set(['TRITON_ATTN', 'FLEX_ATTENTION']);
 
 /** The release sets a fallback itself, whatever its selector would say. */
-function forcedFallback({ request, prepared, selections }: FindingInput): readonly Draft[] {
-  const forced = forcedBackend(prepared, request);
+function forcedFallback({ prepared, selections }: FindingInput): readonly Draft[] {
+  const { forcedBackend: forced } = prepared;
   const rewrite = prepared.rewrites.at(-1);
   const layers = selections.filter((selection) => selection.backend === forced && !selection.explicit);
   return forced === null || rewrite === undefined || !FALLBACKS.has(forced) || layers.length === 0
@@ -310,9 +307,9 @@ function forcedFallback({ request, prepared, selections }: FindingInput): readon
       ];
 }
 
-function silentFallback({ request, selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+function silentFallback({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
   return selections.flatMap((selection): readonly Draft[] => {
-    const forced = selection.backend === forcedBackend(prepared, request);
+    const forced = selection.backend === prepared.forcedBackend;
     if (selection.explicit || forced || selection.backend === null || !FALLBACKS.has(selection.backend)) {
       return [];
     }
@@ -344,15 +341,18 @@ function silentFallback({ request, selections, verdicts, prepared }: FindingInpu
   });
 }
 
+/** The word for automatic selection. */
+const AUTO = /^auto$/i;
+
 function backendName(input: FindingInput): readonly Draft[] {
   const { request, prepared, selections } = input;
   const { release } = prepared;
   const written = request.serve.backend;
-  if (written === null || written.toLowerCase() === 'auto') {
+  if (written === null) {
     return [];
   }
-  const name = written.toUpperCase();
-  if (memberKind(release, name) !== null) {
+  const name = lookedUpName(release, written);
+  if (!isUnknownBackend(input)) {
     if (mismatchedBackend(input) === null) {
       return [];
     }
@@ -379,8 +379,9 @@ function backendName(input: FindingInput): readonly Draft[] {
       code: 'unknown-backend',
       severity: 'error',
       title: `vLLM ${release} has no backend ${name}`,
-      detail:
-        span === null
+      detail: AUTO.test(written)
+        ? 'auto is taken from 0.18.0 on; start-up stops. Remove the setting, which leaves the choice to vLLM.'
+        : span === null
           ? `Start-up stops. Names of this release: ${backendNames(release).join(', ')}.`
           : `It exists from ${span.since}${span.until === null ? ' on' : ` to ${span.until}`}; start-up stops. Remove the setting or change the release.`,
       source: { where: configSource(release), ruleId: 'CFG-5' },

@@ -17,7 +17,7 @@ import { chooseBackend, judge, selectBackend, type Candidate } from '../catalog/
 import { backendWorks, flagWorks, flashAttnWorks } from '../catalog/works';
 import type { LayerFacts, WorksAnswer } from '../catalog/worksAnswer';
 import type { Evaluation, GroupSelection } from '../evaluation';
-import { forcedBackend, layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
+import { layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import { findingsOf } from '../findings/findings';
 import type { EvaluateRequest, LayerGroup } from '../request';
 import type { Verdict, VerdictReason } from '../verdict';
@@ -156,8 +156,7 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   const layer = layerFacts(request, group);
   const choice = chooseBackend(release, prepared.backend, request.serve.backendPerKind, query);
   const explicit = choice.kind === 'backend';
-  const written = forcedBackend(prepared, request);
-  const forced = explicit && written !== null && choice.name === written;
+  const forced = explicit && choice.name === prepared.forcedBackend;
   const selection = selectBackend(choice, query, context);
   const automatic = explicit ? selectBackend({ kind: 'automatic' }, query, context) : selection;
   const order = prioritiesSource(release);
