@@ -4,6 +4,7 @@
  */
 import { assumeLibraries } from '../catalog/assumptions';
 import { isHybridArchitecture } from '../catalog/hybridModels';
+import { selectMlaPrefill, type MlaPrefillSelection } from '../catalog/mlaPrefill';
 import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from '../catalog/query';
 import { within, type Release } from '../catalog/releases';
 import { rewriteConfig, usesMmPrefix, type Rewrite } from '../catalog/rewrites';
@@ -174,6 +175,27 @@ export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, 
     useRswa: request.model.rswaWindow !== undefined,
     numHeads: group.qHeads,
   };
+}
+
+/**
+ * The prefill backend of a dense MLA layer; `null` when the release has no such choice or the layer needs none. Sparse
+ * layers do without a prefill backend when none fits, so they are not asked.
+ */
+export function mlaPrefillOf(
+  prepared: PreparedRequest,
+  request: EvaluateRequest,
+  group: LayerGroup,
+): MlaPrefillSelection | null {
+  const { mla } = group;
+  if (mla === null || mla.indexTopk !== null) {
+    return null;
+  }
+  return selectMlaPrefill(
+    request.serve.mlaPrefillBackend,
+    [mla.qkNopeHeadDim, mla.qkRopeHeadDim, mla.vHeadDim],
+    prepared.dtype,
+    prepared.context,
+  );
 }
 
 /** What the kernels look at and the validator does not. */
