@@ -76,7 +76,8 @@ export function isFlashAttnSupported(version: FlashAttnGeneration, context: Sele
   return flashAttnUnsupportedReason(version, context) === null;
 }
 
-function isGeneration(version: number): version is FlashAttnGeneration {
+/** Whether a number is one of vLLM's generations. */
+export function isGeneration(version: number): version is FlashAttnGeneration {
   return version === 2 || version === 3 || version === 4;
 }
 

@@ -17,6 +17,11 @@ export type BackendChoice =
   /** The configuration class refuses the name. */
   | { readonly kind: 'configError'; readonly text: string };
 
+/** The name a release looks up for what the user wrote: up to 0.12.0 a variable's own text, from 0.13.0 on in capitals. */
+export function lookedUpName(release: Release, written: string): string {
+  return within(release, '0.13.0') ? written.toUpperCase() : written.replace(/_VLLM_V1$/, '');
+}
+
 /**
  * What the release does with a backend name as the user wrote it; `null` = not set. A value of `backend_per_kind` is
  * stricter than the plain setting: neither `auto` nor the names that only mean automatic selection are rewritten.
@@ -25,11 +30,10 @@ export function readBackendName(release: Release, written: string | null, perKin
   if (written === null) {
     return { kind: 'automatic' };
   }
-  const byEnvironment = !within(release, '0.13.0');
   if (!perKind && within(release, '0.18.0') && written.toLowerCase() === 'auto') {
     return { kind: 'automatic' };
   }
-  const name = byEnvironment ? written.replace(/_VLLM_V1$/, '') : written.toUpperCase();
+  const name = lookedUpName(release, written);
   const kind = memberKind(release, name);
   if (kind === 'automatic' && !perKind) {
     return { kind: 'automatic' };
@@ -38,9 +42,9 @@ export function readBackendName(release: Release, written: string | null, perKin
     return { kind: 'backend', name };
   }
   const names = backendNames(release);
-  const text = byEnvironment
-    ? `Invalid attention backend: '${name}'. Valid backends are: [${names.map((entry) => `'${entry}'`).join(', ')}]`
-    : `Unknown attention backend: '${name}'. Valid options are: ${names.join(', ')}`;
+  const text = within(release, '0.13.0')
+    ? `Unknown attention backend: '${name}'. Valid options are: ${names.join(', ')}`
+    : `Invalid attention backend: '${name}'. Valid backends are: [${names.map((entry) => `'${entry}'`).join(', ')}]`;
   return { kind: 'configError', text };
 }
 

@@ -2,32 +2,19 @@
  * Findings a request and its evaluation give rise to: contradictions, refusals, silent fallbacks, settings without
  * effect. Findings that need a place in a file take it through `FindingRanges`.
  */
-import {
-  attentionConfigFields,
-  configSource,
-  flashAttnVersionValues,
-  KV_CACHE_KINDS,
-  MATCHABLE_KINDS,
-} from '../catalog/configFields';
+import { attentionConfigFields, configSource, KV_CACHE_KINDS, MATCHABLE_KINDS } from '../catalog/configFields';
 import { fa4Beta, NEWEST_FA4_BETA } from '../catalog/fa4Library';
 import { isFlashAttnFamily } from '../catalog/flashAttnFamily';
-import { isFlashAttnSupported } from '../catalog/flashAttnVersion';
-import { backendNames, backendRow, memberKind, memberSpan } from '../catalog/registry';
+import { backendNames, backendRow, memberSpan } from '../catalog/registry';
 import { within } from '../catalog/releases';
-import { forcedBackend, type PreparedRequest } from '../rules/evaluateQuery';
+import { lookedUpName, readBackendName } from '../catalog/select';
+import type { PreparedRequest } from '../rules/evaluateQuery';
 import type { GroupSelection } from '../evaluation';
-import { hopperFa4Figures, SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
+import type { FindingDraft, FindingInput } from './findingDraft';
+import { SPLIT_KV_MEASURED, systemFa4Measured } from './findingsMeasured';
+import { flashAttnVersionFindings } from './flashAttnVersionFindings';
 import { sentences } from '../format';
-import type { EvaluateRequest } from '../request';
-import {
-  copyFix,
-  type Finding,
-  type Fix,
-  type Severity,
-  type Source,
-  type SourceRange,
-  type Verdict,
-} from '../verdict';
+import { copyFix, type Finding, type Severity, type SourceRange, type Verdict } from '../verdict';
 
 /** Settings a finding can point at. */
 export type FindingSetting =
@@ -36,50 +23,27 @@ export type FindingSetting =
 /** Where the settings of a request were written; missing = not from a file. */
 export type FindingRanges = Readonly<Partial<Record<FindingSetting, SourceRange>>>;
 
-/** What findings are made from. */
-export interface FindingInput {
-  readonly request: EvaluateRequest;
-  readonly prepared: PreparedRequest;
-  readonly selections: readonly GroupSelection[];
-  readonly verdicts: readonly Verdict[];
-}
-
-interface Draft {
-  readonly code: string;
-  readonly severity: Severity;
-  readonly title: string;
-  readonly detail: string;
-  readonly source: Source | null;
-  /** What tells apart several findings of one code. */
-  readonly about?: string;
-  readonly fixes?: readonly Fix[];
-}
-
 /** The backend set for the whole model, where it is of the other kind (latent attention or not); `null` = it is not. */
 function mismatchedBackend({ request, prepared }: FindingInput): string | null {
-  const name = request.serve.backend?.toUpperCase();
+  const choice = readBackendName(prepared.release, request.serve.backend);
   const { layerGroups } = request.model;
-  const row = name === undefined ? undefined : backendRow(prepared.release, name);
-  if (name === undefined || row === undefined || layerGroups.length === 0) {
+  const row = choice.kind === 'backend' ? backendRow(prepared.release, choice.name) : undefined;
+  if (row === undefined || layerGroups.length === 0) {
     return null;
   }
-  return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : name;
+  return (row.mla ?? false) === layerGroups.some((group) => group.mla !== null) ? null : row.id;
 }
 
 /** Whether the backend set for the whole model is none of the release. */
 function isUnknownBackend({ request, prepared }: FindingInput): boolean {
-  const { backend } = request.serve;
-  return (
-    backend !== null && backend.toLowerCase() !== 'auto' && memberKind(prepared.release, backend.toUpperCase()) === null
-  );
+  return readBackendName(prepared.release, request.serve.backend).kind === 'configError';
 }
 
-function explicitRefused(input: FindingInput): readonly Draft[] {
-  const { request, selections, prepared } = input;
-  const { release } = prepared;
-  const forced = forcedBackend(prepared, request);
+function explicitRefused(input: FindingInput): readonly FindingDraft[] {
+  const { selections, prepared } = input;
+  const { release, forcedBackend: forced } = prepared;
   const mismatched = mismatchedBackend(input);
-  return selections.flatMap((selection): readonly Draft[] => {
+  return selections.flatMap((selection): readonly FindingDraft[] => {
     if (selection.answer !== 'no' || selection.error === null) {
       return [];
     }
@@ -126,13 +90,13 @@ const REFUSED_SETTINGS = [
  * A KV cache dtype or block size that the chosen backend or every backend refuses, or that alone keeps a backend out which
  * comes before the selected one. (A block size that only keeps some out is vLLM's own warning, see `blockSize`.)
  */
-function refusedSettings({ request, prepared, selections, verdicts }: FindingInput): readonly Draft[] {
+function refusedSettings({ request, prepared, selections, verdicts }: FindingInput): readonly FindingDraft[] {
   const { kvCacheDtype, blockSize: tokens } = request.serve;
   const values = { '--kv-cache-dtype': kvCacheDtype === 'auto' ? null : kvCacheDtype, '--block-size': tokens };
   return REFUSED_SETTINGS.flatMap(({ code, reason, option }) => {
     const value = values[option];
     if (value === null) return [];
-    return selections.flatMap((selection): readonly Draft[] => {
+    return selections.flatMap((selection): readonly FindingDraft[] => {
       const asked = verdicts.filter(
         (verdict) => verdict.question === 'selects' && verdict.layerGroup === selection.layerGroup,
       );
@@ -195,10 +159,10 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
 /** Findings that already say why no FlashAttention version resolves. */
 const VERSION_FINDINGS: ReadonlySet<string> = new Set(['flash-attn-version-invalid', 'flash-attn-version-unsupported']);
 
-function contradictions(input: FindingInput): readonly Draft[] {
+function contradictions(input: FindingInput): readonly FindingDraft[] {
   const { selections, verdicts, prepared } = input;
-  const versionSaid = flashAttnVersion(input).some((draft) => VERSION_FINDINGS.has(draft.code));
-  return selections.flatMap((selection): readonly Draft[] => {
+  const versionSaid = flashAttnVersionFindings(input).some((draft) => VERSION_FINDINGS.has(draft.code));
+  return selections.flatMap((selection): readonly FindingDraft[] => {
     const works = worksOf(selection, verdicts);
     const reason = works?.answer === 'no' ? works.reasons[0] : undefined;
     if (reason === undefined || selection.backend === null || runsSystemFa4(selection, prepared)) {
@@ -224,10 +188,10 @@ function contradictions(input: FindingInput): readonly Draft[] {
 }
 
 /** The flag calls a library that refuses the layer: selects yes, works no. */
-function systemFa4Refuses({ request, selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+function systemFa4Refuses({ request, selections, verdicts, prepared }: FindingInput): readonly FindingDraft[] {
   const { release, context } = prepared;
   const installed = context.libraries.systemFa4;
-  return selections.flatMap((selection): readonly Draft[] => {
+  return selections.flatMap((selection): readonly FindingDraft[] => {
     const works = worksOf(selection, verdicts);
     const reason = works?.answer === 'no' ? works.reasons[0] : undefined;
     const group = request.model.layerGroups.find((candidate) => candidate.id === selection.layerGroup);
@@ -262,7 +226,7 @@ function systemFa4Refuses({ request, selections, verdicts, prepared }: FindingIn
 const isMeasuredGpu = (capability: readonly [number, number]): boolean => capability[0] === 9 && capability[1] === 0;
 
 /** System FA4 takes the layer, but not every batch of it: split-KV is refused on 9.x. */
-function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): readonly Draft[] {
+function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): readonly FindingDraft[] {
   const { context } = prepared;
   const installed = context.libraries.systemFa4;
   const beta = typeof installed === 'string' ? fa4Beta(installed) : NEWEST_FA4_BETA;
@@ -290,8 +254,8 @@ function systemFa4SplitKv({ selections, verdicts, prepared }: FindingInput): rea
 const FALLBACKS = new Set(['TRITON_ATTN', 'FLEX_ATTENTION']);
 
 /** The release sets a fallback itself, whatever its selector would say. */
-function forcedFallback({ request, prepared, selections }: FindingInput): readonly Draft[] {
-  const forced = forcedBackend(prepared, request);
+function forcedFallback({ prepared, selections }: FindingInput): readonly FindingDraft[] {
+  const { forcedBackend: forced } = prepared;
   const rewrite = prepared.rewrites.at(-1);
   const layers = selections.filter((selection) => selection.backend === forced && !selection.explicit);
   return forced === null || rewrite === undefined || !FALLBACKS.has(forced) || layers.length === 0
@@ -310,9 +274,9 @@ function forcedFallback({ request, prepared, selections }: FindingInput): readon
       ];
 }
 
-function silentFallback({ request, selections, verdicts, prepared }: FindingInput): readonly Draft[] {
-  return selections.flatMap((selection): readonly Draft[] => {
-    const forced = selection.backend === forcedBackend(prepared, request);
+function silentFallback({ selections, verdicts, prepared }: FindingInput): readonly FindingDraft[] {
+  return selections.flatMap((selection): readonly FindingDraft[] => {
+    const forced = selection.backend === prepared.forcedBackend;
     if (selection.explicit || forced || selection.backend === null || !FALLBACKS.has(selection.backend)) {
       return [];
     }
@@ -344,15 +308,18 @@ function silentFallback({ request, selections, verdicts, prepared }: FindingInpu
   });
 }
 
-function backendName(input: FindingInput): readonly Draft[] {
+/** The word for automatic selection. */
+const AUTO = /^auto$/i;
+
+function backendName(input: FindingInput): readonly FindingDraft[] {
   const { request, prepared, selections } = input;
   const { release } = prepared;
   const written = request.serve.backend;
-  if (written === null || written.toLowerCase() === 'auto') {
+  if (written === null) {
     return [];
   }
-  const name = written.toUpperCase();
-  if (memberKind(release, name) !== null) {
+  const name = lookedUpName(release, written);
+  if (!isUnknownBackend(input)) {
     if (mismatchedBackend(input) === null) {
       return [];
     }
@@ -379,8 +346,9 @@ function backendName(input: FindingInput): readonly Draft[] {
       code: 'unknown-backend',
       severity: 'error',
       title: `vLLM ${release} has no backend ${name}`,
-      detail:
-        span === null
+      detail: AUTO.test(written)
+        ? 'auto is taken from 0.18.0 on; start-up stops. Remove the setting, which leaves the choice to vLLM.'
+        : span === null
           ? `Start-up stops. Names of this release: ${backendNames(release).join(', ')}.`
           : `It exists from ${span.since}${span.until === null ? ' on' : ` to ${span.until}`}; start-up stops. Remove the setting or change the release.`,
       source: { where: configSource(release), ruleId: 'CFG-5' },
@@ -388,73 +356,8 @@ function backendName(input: FindingInput): readonly Draft[] {
   ];
 }
 
-function flashAttnVersion(input: FindingInput): readonly Draft[] {
-  const { request, prepared, selections } = input;
-  const { release, context } = prepared;
-  const version = request.serve.flashAttnVersion;
-  if (version === null) {
-    return [];
-  }
-  const allowed = flashAttnVersionValues(release);
-  const source: Source = { where: configSource(release), ruleId: 'CFG-3' };
-  if (allowed.length > 0 && !allowed.includes(version)) {
-    return [
-      {
-        code: 'flash-attn-version-invalid',
-        severity: 'error',
-        title: `flash_attn_version ${version} is not a value of vLLM ${release}`,
-        detail: `Start-up stops: Input should be ${allowed.slice(0, -1).join(', ')} or ${allowed.at(-1) ?? ''}. Use one of these.`,
-        source,
-      },
-    ];
-  }
-  const drafts: Draft[] = [];
-  if ((version === 2 || version === 3 || version === 4) && !isFlashAttnSupported(version, context)) {
-    const downgraded = version === 3 && context.capability[0] >= 10 && within(release, '0.17.0');
-    if (!downgraded) {
-      drafts.push({
-        code: 'flash-attn-version-unsupported',
-        severity: 'error',
-        title: `FlashAttention ${version} does not run on compute capability ${context.capability.join('.')}`,
-        detail: `vLLM ${release} resolves no version and the first forward fails with "FlashAttention version not detected." Remove flash_attn_version.`,
-        source: { where: `vllm ${release} v1/attention/backends/fa_utils.py`, ruleId: 'TRAP-13' },
-      });
-    }
-  }
-  const uses = selections.filter((selection) => selection.flashAttnVersion === 4);
-  if (version === 4 && context.capability[0] === 9 && within(release, '0.20.0')) {
-    for (const selection of uses) {
-      const group = request.model.layerGroups.find((candidate) => candidate.id === selection.layerGroup);
-      const figures = group === undefined ? null : hopperFa4Figures(group.headDim);
-      if (figures !== null) {
-        drafts.push({
-          code: 'fa4-slower-on-hopper',
-          severity: 'warning',
-          about: selection.layerGroup,
-          title: `FA4 is slower than FA3 for ${selection.layerGroup} on Hopper`,
-          detail: `${figures} Remove flash_attn_version to let vLLM choose FA3, or measure both here.`,
-          source: { where: 'measured on one H200, bf16, vLLM 0.33.0 FA4 against vLLM 0.24 FA3' },
-        });
-      }
-    }
-  }
-  if (
-    selections.length > 0 &&
-    selections.every((selection) => selection.flashAttnVersion === null && selection.backend !== null)
-  ) {
-    drafts.push({
-      code: 'flash-attn-version-without-effect',
-      severity: 'info',
-      title: 'flash_attn_version changes nothing for the selected backends',
-      detail: `None of the layers runs on FLASH_ATTN under vLLM ${release}. Remove the setting, or choose FLASH_ATTN.`,
-      source: { where: `vllm ${release} v1/attention/backends/fa_utils.py` },
-    });
-  }
-  return drafts;
-}
-
-function blockSize({ request, prepared, selections }: FindingInput): readonly Draft[] {
-  return selections.flatMap((selection): readonly Draft[] => {
+function blockSize({ request, prepared, selections }: FindingInput): readonly FindingDraft[] {
+  return selections.flatMap((selection): readonly FindingDraft[] => {
     const reason = selection.reasons.find((candidate) => candidate.code === 'BLOCK-SIZE');
     return reason === undefined
       ? []
@@ -475,7 +378,7 @@ function blockSize({ request, prepared, selections }: FindingInput): readonly Dr
   });
 }
 
-function perKind({ request, prepared }: FindingInput): readonly Draft[] {
+function perKind({ request, prepared }: FindingInput): readonly FindingDraft[] {
   const { release } = prepared;
   const keys = Object.keys(request.serve.backendPerKind);
   if (keys.length === 0) {
@@ -492,7 +395,7 @@ function perKind({ request, prepared }: FindingInput): readonly Draft[] {
       },
     ];
   }
-  return keys.flatMap((key): readonly Draft[] => {
+  return keys.flatMap((key): readonly FindingDraft[] => {
     if (!KV_CACHE_KINDS.includes(key)) {
       return [
         {
@@ -520,7 +423,7 @@ function perKind({ request, prepared }: FindingInput): readonly Draft[] {
   });
 }
 
-function bfloat16OnTuring({ request }: FindingInput): readonly Draft[] {
+function bfloat16OnTuring({ request }: FindingInput): readonly FindingDraft[] {
   return request.serve.dtype === 'bfloat16' && request.capability[0] < 8
     ? [
         {
@@ -535,9 +438,9 @@ function bfloat16OnTuring({ request }: FindingInput): readonly Draft[] {
 }
 
 /** Heads that vLLM's attention layer refuses whatever the backend. */
-function headsNotDivisible({ request, prepared }: FindingInput): readonly Draft[] {
+function headsNotDivisible({ request, prepared }: FindingInput): readonly FindingDraft[] {
   const { release } = prepared;
-  return request.model.layerGroups.flatMap(({ id, mla, qHeads, kvHeads }): readonly Draft[] =>
+  return request.model.layerGroups.flatMap(({ id, mla, qHeads, kvHeads }): readonly FindingDraft[] =>
     mla !== null || qHeads === null || kvHeads === null || qHeads % kvHeads === 0
       ? []
       : [
@@ -553,7 +456,7 @@ function headsNotDivisible({ request, prepared }: FindingInput): readonly Draft[
   );
 }
 
-function cubins({ request, prepared, selections }: FindingInput): readonly Draft[] {
+function cubins({ request, prepared, selections }: FindingInput): readonly FindingDraft[] {
   const { release, context } = prepared;
   const wants = context.capability[0] === 10 || (context.capability[0] === 12 && within(release, '0.28.0'));
   return request.availability.flashinferCubins === false && wants && selections.length > 0
@@ -570,7 +473,7 @@ function cubins({ request, prepared, selections }: FindingInput): readonly Draft
     : [];
 }
 
-function systemFa4BreaksRotary({ request, prepared }: FindingInput): readonly Draft[] {
+function systemFa4BreaksRotary({ request, prepared }: FindingInput): readonly FindingDraft[] {
   const { release } = prepared;
   return typeof request.availability.systemFa4 === 'string' && within(release, '0.13.0', '0.23.0')
     ? [
@@ -594,7 +497,7 @@ const MAKERS = [
   contradictions,
   systemFa4Refuses,
   systemFa4SplitKv,
-  flashAttnVersion,
+  flashAttnVersionFindings,
   blockSize,
   perKind,
   bfloat16OnTuring,
@@ -637,6 +540,7 @@ const SETTING_OF_CODE: Readonly<Record<string, FindingSetting>> = {
   'unknown-backend': 'backend',
   'flash-attn-version-invalid': 'flashAttnVersion',
   'flash-attn-version-unsupported': 'flashAttnVersion',
+  'flash-attn-version-mla-prefill': 'flashAttnVersion',
   'flash-attn-version-without-effect': 'flashAttnVersion',
   'fa4-slower-on-hopper': 'flashAttnVersion',
   'block-size-precludes-backend': 'blockSize',

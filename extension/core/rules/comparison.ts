@@ -3,7 +3,7 @@
  * Reasons are those of the rules themselves; nothing is concluded that no rule says.
  */
 import type { Evaluation, GroupSelection } from '../evaluation';
-import type { VerdictReason } from '../verdict';
+import type { Finding, VerdictReason } from '../verdict';
 
 /** One column: a release on an SM family. */
 export interface ComparedColumn {
@@ -47,6 +47,9 @@ export function sameOutcome(a: GroupSelection | null, b: GroupSelection | null):
 /** Reasons every selection has; they do not explain a difference. */
 const USUAL = new Set(['SELECTED', 'EXPLICIT', 'FA-VERSION', 'BLOCK-SIZE', 'UNKNOWN', 'MLA-PREFILL']);
 
+/** Sets a backend in the releases that read it, before the configuration (reference §1.2). */
+const BACKEND_VARIABLE = 'VLLM_ATTENTION_BACKEND';
+
 /** Why a layer group comes out differently in `to` than in `from`; empty when it does not, or when no rule says why. */
 export function whyDifferent(from: Evaluation, to: Evaluation, layerGroup: string): readonly VerdictReason[] {
   const before = selectionOf(from, layerGroup);
@@ -58,9 +61,7 @@ export function whyDifferent(from: Evaluation, to: Evaluation, layerGroup: strin
   }
   const own = (selection: GroupSelection, code: string): readonly VerdictReason[] =>
     selection.reasons.filter((reason) => reason.code === code);
-  const rewrites = after.reasons.filter(
-    (reason) => !USUAL.has(reason.code) && !before.reasons.some((each) => each.text === reason.text),
-  );
+  const rewrites = newRewrites(before, after);
   const backends = before.backend === after.backend ? [] : backendReasons(from, to, before, after);
   // Not selected before although no rule refused it: start-up stopped for another reason, or nothing was known.
   const earlier =
@@ -82,6 +83,53 @@ export function whyDifferent(from: Evaluation, to: Evaluation, layerGroup: strin
   ];
 }
 
+/** What the release of `after` changes in the configuration and that of `before` does not. */
+function newRewrites(before: GroupSelection, after: GroupSelection): readonly VerdictReason[] {
+  return after.reasons.filter(
+    (reason) => !USUAL.has(reason.code) && !before.reasons.some((each) => each.text === reason.text),
+  );
+}
+
+/** Whether the release set the backend itself, so that nothing else was tried. */
+function isForced(selection: GroupSelection): boolean {
+  return !selection.explicit && selection.reasons.some((reason) => reason.code === 'EXPLICIT');
+}
+
+/** What is said where the user's own setting chose one of the two backends: no rule and no order did. */
+function settingReasons(
+  from: Evaluation,
+  to: Evaluation,
+  before: GroupSelection,
+  after: GroupSelection,
+): readonly VerdictReason[] {
+  const now = after.explicit ? `${after.backend ?? ''} counts as the set backend` : 'no backend counts as set';
+  const earlier = before.explicit ? `before it was ${before.backend ?? ''}` : 'before none did';
+  return [say(`${now}, ${earlier}`), ...unreadVariable(from, to), ...unreadVariable(to, from)];
+}
+
+/** The variable that sets a backend, where one of two releases alone does not read it. */
+function unreadVariable(reads: Evaluation, ignores: Evaluation): readonly VerdictReason[] {
+  const dead = ({ findings }: Evaluation): Finding | undefined =>
+    findings.find((finding) => finding.id === `dead-env-variable:${BACKEND_VARIABLE}`);
+  const finding = dead(ignores);
+  return finding === undefined || dead(reads) !== undefined
+    ? []
+    : [
+        {
+          ...say(`vLLM ${ignores.catalog.requestedVersion} does not read ${BACKEND_VARIABLE}`),
+          source: finding.source,
+        },
+      ];
+}
+
+/** Whether `one` is tried before `other`. */
+function comesBefore(evaluation: Evaluation, layerGroup: string, one: string, other: string): boolean {
+  const order = evaluation.verdicts
+    .filter((each) => each.question === 'selects' && each.layerGroup === layerGroup)
+    .map((each) => each.subject);
+  return order.indexOf(one) < order.indexOf(other);
+}
+
 /** What is said of the backend that is lost and of the one that takes its place. */
 function backendReasons(
   from: Evaluation,
@@ -90,7 +138,12 @@ function backendReasons(
   after: GroupSelection,
 ): readonly VerdictReason[] {
   const { layerGroup } = before;
-  const reasons: VerdictReason[] = [];
+  if ((before.explicit || after.explicit) && before.backend !== null && after.backend !== null) {
+    return settingReasons(from, to, before, after);
+  }
+  const reasons: VerdictReason[] = isForced(before)
+    ? newRewrites(after, before).map((reason) => prefixed('before: ', reason))
+    : [];
   if (before.backend !== null) {
     const refused = refusals(to, layerGroup, before.backend);
     if (refused === null) reasons.push(say(`${before.backend} is not tried any more`));
@@ -100,8 +153,14 @@ function backendReasons(
     const refused = refusals(from, layerGroup, after.backend);
     if (refused === null) reasons.push(say(`${after.backend} was not tried before`));
     else reasons.push(...refused.map((reason) => prefixed(`${after.backend ?? ''} was refused before: `, reason)));
-    // Valid on both sides: only the order of the two can have changed.
-    if (reasons.length === 0 && before.backend !== null) {
+    // Valid on both sides: the order of the two may have changed.
+    if (
+      reasons.length === 0 &&
+      before.backend !== null &&
+      !isForced(after) &&
+      comesBefore(from, layerGroup, before.backend, after.backend) &&
+      comesBefore(to, layerGroup, after.backend, before.backend)
+    ) {
       reasons.push(say(`${after.backend} now comes before ${before.backend} in the priority order`));
     }
   }

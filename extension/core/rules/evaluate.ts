@@ -8,7 +8,6 @@
 import { chooseBlockSize, DEFAULT_BLOCK_SIZE, preferredBlockSize } from '../catalog/blockSize';
 import { isFlashAttnFamily } from '../catalog/flashAttnFamily';
 import { resolveFlashAttnVersion, type FlashAttnArgs, type FlashAttnGeneration } from '../catalog/flashAttnVersion';
-import { selectMlaPrefill, type MlaPrefillSelection } from '../catalog/mlaPrefill';
 import { prioritiesSource } from '../catalog/priorities';
 import type { SelectorContext, SelectorQuery } from '../catalog/query';
 import { backendRow } from '../catalog/registry';
@@ -17,7 +16,7 @@ import { chooseBackend, judge, selectBackend, type Candidate } from '../catalog/
 import { backendWorks, flagWorks, flashAttnWorks } from '../catalog/works';
 import type { LayerFacts, WorksAnswer } from '../catalog/worksAnswer';
 import type { Evaluation, GroupSelection } from '../evaluation';
-import { forcedBackend, layerFacts, layerQuery, prepareRequest, type PreparedRequest } from './evaluateQuery';
+import { layerFacts, layerQuery, mlaPrefillOf, prepareRequest, type PreparedRequest } from './evaluateQuery';
 import { findingsOf } from '../findings/findings';
 import type { EvaluateRequest, LayerGroup } from '../request';
 import type { Verdict, VerdictReason } from '../verdict';
@@ -124,27 +123,6 @@ function pageSizeFor(backend: string, query: SelectorQuery, context: SelectorCon
   return query.blockSize ?? (row === undefined ? DEFAULT_BLOCK_SIZE : preferredBlockSize(row, context));
 }
 
-/**
- * The prefill backend of a dense MLA layer; `null` when the release has no such choice or the layer needs none. Sparse
- * layers do without a prefill backend when none fits, so they are not asked.
- */
-function mlaPrefillOf(
-  prepared: PreparedRequest,
-  request: EvaluateRequest,
-  group: LayerGroup,
-): MlaPrefillSelection | null {
-  const { mla } = group;
-  if (mla === null || mla.indexTopk !== null) {
-    return null;
-  }
-  return selectMlaPrefill(
-    request.serve.mlaPrefillBackend,
-    [mla.qkNopeHeadDim, mla.qkRopeHeadDim, mla.vHeadDim],
-    prepared.dtype,
-    prepared.context,
-  );
-}
-
 interface GroupAnswer {
   readonly selection: Omit<GroupSelection, 'blockSize'>;
   readonly verdicts: readonly Verdict[];
@@ -156,8 +134,7 @@ function evaluateGroup(prepared: PreparedRequest, request: EvaluateRequest, grou
   const layer = layerFacts(request, group);
   const choice = chooseBackend(release, prepared.backend, request.serve.backendPerKind, query);
   const explicit = choice.kind === 'backend';
-  const written = forcedBackend(prepared, request);
-  const forced = explicit && written !== null && choice.name === written;
+  const forced = explicit && choice.name === prepared.forcedBackend;
   const selection = selectBackend(choice, query, context);
   const automatic = explicit ? selectBackend({ kind: 'automatic' }, query, context) : selection;
   const order = prioritiesSource(release);

@@ -4,9 +4,11 @@
  */
 import { assumeLibraries } from '../catalog/assumptions';
 import { isHybridArchitecture } from '../catalog/hybridModels';
+import { selectMlaPrefill, type MlaPrefillSelection } from '../catalog/mlaPrefill';
 import type { QueryDtype, SelectorContext, SelectorModel, SelectorQuery } from '../catalog/query';
 import { within, type Release } from '../catalog/releases';
 import { rewriteConfig, usesMmPrefix, type Rewrite } from '../catalog/rewrites';
+import { readBackendName } from '../catalog/select';
 import type { EvaluateRequest, LayerGroup } from '../request';
 import type { LayerFacts } from '../catalog/worksAnswer';
 
@@ -16,6 +18,8 @@ export interface PreparedRequest {
   readonly context: SelectorContext;
   /** Backend as configured after the release's own rewrites; `null` = automatic. */
   readonly backend: string | null;
+  /** The backend that the release's own rewrites set where the user set none; `null` = none did. */
+  readonly forcedBackend: string | null;
   readonly useNonCausal: boolean;
   readonly rewrites: readonly Rewrite[];
   readonly assumptions: readonly string[];
@@ -75,6 +79,15 @@ function selectorModel(request: EvaluateRequest, release: Release, mmPrefix: boo
   };
 }
 
+/**
+ * The backend as the release's configuration holds it when its rewrites read it (reference §1.1): `null` = automatic. A
+ * name it refuses stays as written, so that it is refused with vLLM's own words and not taken for an unset one.
+ */
+function configuredBackend(release: Release, written: string | null): string | null {
+  const choice = readBackendName(release, written);
+  return choice.kind === 'backend' ? choice.name : choice.kind === 'automatic' ? null : written;
+}
+
 /** Prepares a request for the rules of a release. */
 export function prepareRequest(request: EvaluateRequest, release: Release): PreparedRequest {
   const { serve, model, capability } = request;
@@ -99,9 +112,10 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
     model: selectorModel(request, release, mmPrefix),
     useSystemFlashAttn: request.useSystemFlashAttn,
   };
+  const backend = configuredBackend(release, serve.backend);
   const { config, rewrites } = rewriteConfig(
     {
-      backend: serve.backend,
+      backend,
       flashAttnVersion: serve.flashAttnVersion,
       cacheDtype: serve.kvCacheDtype,
       useNonCausal: serve.useNonCausal,
@@ -123,6 +137,7 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
     release,
     context: { ...context, flashAttnVersion: config.flashAttnVersion, cacheDtype: config.cacheDtype },
     backend: config.backend,
+    forcedBackend: backend === null ? config.backend : null,
     useNonCausal: config.useNonCausal,
     rewrites,
     assumptions: [
@@ -133,12 +148,6 @@ export function prepareRequest(request: EvaluateRequest, release: Release): Prep
     dtype,
     mmPrefix,
   };
-}
-
-/** The backend that the release's own rewrites set where the user set none; `null` = none did. */
-export function forcedBackend(prepared: PreparedRequest, request: EvaluateRequest): string | null {
-  const { backend } = request.serve;
-  return backend === null || backend.toLowerCase() === 'auto' ? prepared.backend : null;
 }
 
 /** The selector's question for one layer group. */
@@ -166,6 +175,27 @@ export function layerQuery(prepared: PreparedRequest, request: EvaluateRequest, 
     useRswa: request.model.rswaWindow !== undefined,
     numHeads: group.qHeads,
   };
+}
+
+/**
+ * The prefill backend of a dense MLA layer; `null` when the release has no such choice or the layer needs none. Sparse
+ * layers do without a prefill backend when none fits, so they are not asked.
+ */
+export function mlaPrefillOf(
+  prepared: PreparedRequest,
+  request: EvaluateRequest,
+  group: LayerGroup,
+): MlaPrefillSelection | null {
+  const { mla } = group;
+  if (mla === null || mla.indexTopk !== null) {
+    return null;
+  }
+  return selectMlaPrefill(
+    request.serve.mlaPrefillBackend,
+    [mla.qkNopeHeadDim, mla.qkRopeHeadDim, mla.vHeadDim],
+    prepared.dtype,
+    prepared.context,
+  );
 }
 
 /** What the kernels look at and the validator does not. */

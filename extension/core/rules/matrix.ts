@@ -349,7 +349,7 @@ function subjectRows(matrix: MatrixRequest, prepared: PreparedRequest): readonly
     .flatMap((column) =>
       MLA_FAMILIES.flatMap((capability) => backendPriorities(release, capability, mlaQuery(column.headDim))),
     );
-  const explicit = prepared.backend === null ? [] : [prepared.backend.toUpperCase()];
+  const explicit = prepared.backend === null ? [] : [prepared.backend];
   const other = kinds.some((kind) => kind.other);
   const names = [...(other ? STANDARD : []), ...offered, ...mla, ...explicit];
   return [

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { readModelShape } from '../../../../extension/core/model/modelShape';
 import type { KvQuantization, ModelFacts, ServeSettings } from '../../../../extension/core/request';
 import { evaluate } from '../../../../extension/core/rules/evaluate';
-import { ask, DEEPSEEK_V32, layer, LLAMA } from '../rules/evaluateFixtures';
+import { ask, DEEPSEEK_V3, DEEPSEEK_V32, GEMMA4_TEXT, layer, LLAMA } from '../rules/evaluateFixtures';
 
 type Capability = readonly [number, number];
 const H: Capability = [9, 0];
@@ -161,5 +161,47 @@ describe('rules of model families', () => {
     test(`${what} (${version})`, () => {
       assert.equal(chosen(version, on, model, serve), expected);
     });
+  }
+});
+
+describe('a backend is rewritten as the configuration holds it, however it was spelled', () => {
+  const gemma = (version: string, on: Capability, backend: string | null): string =>
+    chosen(version, on, GEMMA4_TEXT, { backend });
+
+  test('auto is no backend from 0.18.0 on, so the rules for an unset one apply', () => {
+    for (const [version, on] of [
+      ['0.20.2', H],
+      ['0.33.0', H],
+      ['0.33.0', A],
+    ] as const) {
+      for (const auto of ['auto', 'AUTO', 'Auto']) {
+        assert.equal(gemma(version, on, auto), gemma(version, on, null), `${auto} ${version} ${on.join('.')}`);
+      }
+    }
+    assert.equal(gemma('0.20.2', H, 'auto'), 'TRITON_ATTN GEMMA-4');
+    assert.equal(chosen('0.33.0', H, OCR, { backend: 'auto' }), 'FLASH_ATTN/4 UNLIMITED-OCR');
+    assert.equal(chosen('0.33.0', B, DIFFUSION, { backend: 'auto' }), chosen('0.33.0', B, DIFFUSION));
+  });
+
+  test('so is a name that only means automatic selection', () => {
+    assert.equal(gemma('0.33.0', A, 'TRITON_MSA'), 'TRITON_ATTN GEMMA-4');
+  });
+
+  test('a name in lower case is that backend', () => {
+    assert.equal(gemma('0.33.0', H, 'flash_attn'), 'FLASH_ATTN/4 GEMMA-4');
+    assert.equal(gemma('0.33.0', H, 'flash_attn'), gemma('0.33.0', H, 'FLASH_ATTN'));
+    assert.equal(chosen('0.33.0', H, OCR, { backend: 'flash_attn' }), 'FLASH_ATTN/4 UNLIMITED-OCR');
+  });
+
+  test('and the block size that goes with it is forced, too (0.17.1)', () => {
+    const size = (backend: string): unknown =>
+      evaluate(ask('0.17.1', H, DEEPSEEK_V3, { backend })).selections[0]?.blockSize;
+    assert.deepEqual([size('FLASHMLA'), size('flashmla')], [64, 64]);
+  });
+});
+
+test('VLLM_BATCH_INVARIANT sets no backend on CUDA: engine/arg_utils.py asks for an XPU besides (0.30.0, 0.33.0)', () => {
+  for (const version of ['0.30.0', '0.33.0']) {
+    assert.equal(chosen(version, H, LLAMA, { batchInvariant: true }), 'FLASH_ATTN/3');
   }
 });

@@ -1,7 +1,7 @@
 /** Evaluations side by side: what counts as a difference, and which reasons are given for it. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { comparedRows, sameOutcome, whyDifferent } from '../../../../extension/core/rules/comparison';
 import { explainForm } from '../../../../extension/core/rules/explanation';
 import { RELEASES } from '../../../../extension/core/catalog/releases';
@@ -83,4 +83,65 @@ test('the upgrade question starts at the release asked about, or one before the 
   assert.deepEqual(upgradeReleases('0.33.0', none), { from: '0.32.0', to: '0.33.0' });
   assert.deepEqual(upgradeReleases('0.33.1.dev3+g1', none), { from: '0.32.0', to: '0.33.0' });
   assert.deepEqual(upgradeReleases('0.24.0', { from: '0.20.0', to: '0.21.0' }), { from: '0.20.0', to: '0.21.0' });
+});
+
+describe('a backend that differs because of what is set, not because of the order', () => {
+  const why = (file: string, text: string, from: string, to: string, name = 'llama-3.1-8b'): readonly string[] => {
+    const inputs = { ...NOTHING, model: ready(model(name)), serve: ready(loadServeFile(file, text)) };
+    const [before, after] = [from, to].map((release) => column(inputs, release, [9, 0]).evaluation);
+    assert.ok(before !== undefined && after !== undefined);
+    const group = after.selections[0]?.layerGroup ?? '';
+    return whyDifferent(before, after, group).map((reason) => reason.text);
+  };
+
+  test('a variable that is no longer read gives way to the option', () => {
+    const text = 'VLLM_ATTENTION_BACKEND=FLASHINFER vllm serve x --attention-backend TRITON_ATTN\n';
+    assert.deepEqual(why('/w/serve.sh', text, '0.14.1', '0.15.0'), [
+      'TRITON_ATTN counts as the set backend, before it was FLASHINFER',
+      'vLLM 0.15.0 does not read VLLM_ATTENTION_BACKEND',
+    ]);
+    assert.deepEqual(why('/w/serve.sh', text, '0.15.0', '0.14.1'), [
+      'FLASHINFER counts as the set backend, before it was TRITON_ATTN',
+      'vLLM 0.15.0 does not read VLLM_ATTENTION_BACKEND',
+    ]);
+  });
+
+  test('or to the automatic choice', () => {
+    assert.deepEqual(why('/w/.env', 'VLLM_ATTENTION_BACKEND=TRITON_ATTN\n', '0.14.1', '0.33.0'), [
+      'no backend counts as set, before it was TRITON_ATTN',
+      'vLLM 0.33.0 does not read VLLM_ATTENTION_BACKEND',
+    ]);
+  });
+
+  test('a setting that is read from a release on', () => {
+    const text = `vllm serve x -ac '{"backend_per_kind": {"full_attention": "TRITON_ATTN"}}'\n`;
+    assert.deepEqual(why('/w/serve.sh', text, '0.25.1', '0.26.0'), [
+      'TRITON_ATTN counts as the set backend, before none did',
+    ]);
+  });
+
+  test('a backend that the release set itself is told with its rule', () => {
+    const texts = why('/w/serve.sh', 'vllm serve x\n', '0.23.0', '0.24.0', 'gemma-4-31b');
+    assert.ok(
+      texts.some((text) => /^before: Gemma 4 with head sizes .*forces TRITON_ATTN on every GPU/.test(text)),
+      texts.join('; '),
+    );
+    for (const [from, to] of [
+      ['0.18.0', '0.19.0'],
+      ['0.23.0', '0.24.0'],
+    ] as const) {
+      const order = why('/w/serve.sh', 'vllm serve x\n', from, to, 'gemma-4-31b').filter((text) =>
+        /priority/.test(text),
+      );
+      assert.deepEqual(order, [], `${from} → ${to}`);
+    }
+  });
+});
+
+test('an order that changed is still said', () => {
+  const inputs = { ...NOTHING, model: ready(model('llama-3.1-8b')) };
+  const hopper = column(inputs, '0.24.0', [9, 0]).evaluation;
+  const blackwell = column(inputs, '0.24.0', [10, 0]).evaluation;
+  const [reason] = whyDifferent(hopper, blackwell, hopper.selections[0]?.layerGroup ?? '');
+  assert.equal(reason?.text, 'FLASHINFER now comes before FLASH_ATTN in the priority order');
 });

@@ -313,4 +313,29 @@ describe('a backend that the release sets itself', () => {
     assert.ok(selections.every((selection) => selection.explicit));
     assert.ok(!findings.some((finding) => finding.code === 'forced-fallback'));
   });
+
+  it('says of auto before 0.18.0 that it is no name, and not that the release set it', () => {
+    const { findings, selections } = evaluate(ask('0.17.1', H, LLAMA, { backend: 'auto' }));
+    assert.deepEqual(
+      findings.map((finding) => finding.code),
+      ['unknown-backend'],
+    );
+    assert.match(findings[0]?.detail ?? '', /auto is taken from 0\.18\.0 on/);
+    assert.equal(selections[0]?.answer, 'no');
+  });
+
+  it('is told from one of the user that is spelled auto', () => {
+    const { selections, findings } = evaluate(ask('0.20.2', H, GEMMA4_TEXT, { backend: 'auto' }));
+    assert.ok(selections.every((selection) => selection.backend === 'TRITON_ATTN' && !selection.explicit));
+    assert.ok(findings.some((finding) => finding.code === 'forced-fallback'));
+  });
+
+  it('a variable is read with its own capitals up to 0.12.0', () => {
+    const { findings } = evaluate(ask('0.12.0', H, LLAMA, { backend: 'flash_attn' }));
+    assert.deepEqual(
+      findings.map((finding) => finding.code),
+      ['unknown-backend'],
+    );
+    assert.match(findings[0]?.title ?? '', /no backend flash_attn$/);
+  });
 });
