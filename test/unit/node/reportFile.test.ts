@@ -5,6 +5,7 @@ import { chmod, lstat, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'n
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { promisify } from 'node:util';
 import { checkWritable, readTextFile, writeFileWhole } from '../../../extension/node/reportFile';
 
 const folder = await mkdtemp(path.join(os.tmpdir(), 'report-file-'));
@@ -42,11 +43,9 @@ test('a written file keeps its link and its mode', async () => {
 
 test('what is no regular file is written to, not replaced', async () => {
   execFileSync('mkfifo', [at('reader')]);
-  const read = new Promise<string>((resolve, reject) => {
-    execFile('cat', [at('reader')], (error, stdout) => (error === null ? resolve(stdout) : reject(error)));
-  });
+  const read = promisify(execFile)('cat', [at('reader')]);
   await writeFileWhole(at('reader'), 'a report');
-  assert.equal(await read, 'a report');
+  assert.equal((await read).stdout, 'a report');
   assert.ok((await lstat(at('reader'))).isFIFO());
 });
 
