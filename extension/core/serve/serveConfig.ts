@@ -10,6 +10,7 @@ import type { LocatedImage } from './serveConfigImage';
 import { readDockerfile, readEditorJson } from './serveConfigFiles';
 import { readDotEnv, readShell } from './serveConfigShell';
 import { readKubernetes } from './serveConfigKubernetes';
+import { isTextOnly, notJudged } from './serveConfigMultimodal';
 import type { ServeProblem } from './serveConfigSource';
 import { SourceFile } from './serveConfigSource';
 import { readCompose, readVllmYaml } from './serveConfigYaml';
@@ -85,6 +86,7 @@ export function parseServeFile(path: string, text: string, kind: ServeFileKind):
   const located = failed ? [] : found.settings;
   const env = failed ? [] : found.env;
   const images = failed ? [] : found.images;
+  problems.push(...notJudged(located));
   if (!failed) problems.push(...severalServers(servers), ...nothingFound(file, { ...found, servers }));
   return {
     kind,
@@ -233,7 +235,7 @@ function toServeSettings(
   const trtllm = read('attention_config.use_trtllm_attention', 'true or false', flag);
   if (trtllm !== undefined) draft.useTrtllmAttention = trtllm;
   if (lastOf(located, 'kv_transfer_config') !== undefined) draft.kvConnector = true;
-  if (lastOf(located, 'language_model_only') !== undefined) draft.textOnly = true;
+  if (isTextOnly(located)) draft.textOnly = true;
   const speculative = lastOf(located, 'speculative_config')?.value;
   if (typeof speculative === 'object' && speculative !== null && 'enable_adaptive_verification' in speculative) {
     draft.adaptiveVerification = speculative.enable_adaptive_verification === true;

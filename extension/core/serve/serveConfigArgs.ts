@@ -118,6 +118,8 @@ const OPTIONS: Readonly<Record<string, { readonly names: readonly string[]; read
   prefill_context_parallel_size: { names: ['--prefill-context-parallel-size', '-pcp'], kind: 'value' },
   kv_transfer_config: { names: ['--kv-transfer-config'], kind: 'object' },
   speculative_config: { names: ['--speculative-config', '-sc'], kind: 'object' },
+  limit_mm_per_prompt: { names: ['--limit-mm-per-prompt'], kind: 'object' },
+  disable_sliding_window: { names: ['--disable-sliding-window'], kind: 'switch' },
   language_model_only: { names: ['--language-model-only'], kind: 'switch' },
   fail_on_environ_validation: { names: ['--fail-on-environ-validation'], kind: 'switch' },
   model: { names: ['--model'], kind: 'value' },

@@ -81,6 +81,7 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
 const PROBLEM_TITLES: Partial<Record<ServeProblemCode, string>> = {
   variable: 'A setting is read from a variable',
   severalServers: 'The serve file starts several servers',
+  notJudged: 'A setting is not taken into account',
   nothingFound: 'The serve file holds no setting of vLLM',
 };
 

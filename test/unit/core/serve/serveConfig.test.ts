@@ -188,6 +188,29 @@ test('python -m, docker run with -e, and a program that is not vLLM', () => {
   assert.deepEqual(shell('train.py --dtype half --model m').located, []);
 });
 
+test('text-only mode: the switch, or no input of any kind; anything between is said to be unknown', () => {
+  const rows: readonly (readonly [string, true | undefined, readonly string[]])[] = [
+    ['--language-model-only', true, []],
+    [`--limit-mm-per-prompt '{"image": 0, "video": 0, "audio": 0}'`, true, []],
+    [`--limit-mm-per-prompt '{"image": {"count": 0}, "video": 0, "audio": 0}'`, true, []],
+    ['--limit-mm-per-prompt.image 0 --limit-mm-per-prompt.video=0 --limit-mm-per-prompt.audio 0', true, []],
+    [`--limit-mm-per-prompt '{"image": 0}'`, undefined, ['info notJudged']],
+    [`--limit-mm-per-prompt '{"image": 2, "video": 0, "audio": 0}'`, undefined, []],
+    ['--disable-sliding-window', undefined, ['warning notJudged']],
+  ];
+  for (const [options, textOnly, problems] of rows) {
+    const parsed = shell(`vllm serve m ${options}`);
+    assert.equal(parsed.settings.textOnly, textOnly, options);
+    assert.deepEqual(
+      parsed.problems.map((problem) => `${problem.severity} ${problem.code}`),
+      problems,
+      options,
+    );
+  }
+  const yaml = parseServeFile('f', 'limit-mm-per-prompt: {image: 0, video: 0, audio: 0}\n', 'vllmYaml');
+  assert.equal(yaml.settings.textOnly, true);
+});
+
 const REFUSED: ReadonlyArray<readonly [string, ServeFileKind, string, ServeProblemCode, string]> = [
   ['tabs', 'vllmYaml', 'attention-config:\n\tbackend: FLASH_ATTN\n', 'tabs', '\t'],
   ['anchors', 'vllmYaml', 'a: &x 1\nblock-size: *x\n', 'anchors', '1'],
