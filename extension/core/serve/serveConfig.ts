@@ -115,7 +115,11 @@ function says({ settings, env, images }: Found): string {
 function severalServers(servers: readonly FoundServer[]): readonly ServeProblem[] {
   const [first] = servers;
   if (first === undefined || new Set(servers.map(says)).size === 1) return [];
-  const places = servers.map(({ name, range }) => `${name === null ? '' : `${name} in `}line ${range.startLine + 1}`);
+  const lines = new Set(servers.map(({ range }) => range.startLine));
+  const places = servers.map(({ name, range: { startLine, startColumn } }) => {
+    const line = `line ${startLine + 1}${lines.size < servers.length ? ` column ${startColumn + 1}` : ''}`;
+    return name === null ? line : `${name} in ${line}`;
+  });
   const what = first.recognized ? 'vLLM servers with different settings' : 'programs with different variables of vLLM';
   const text = `The file starts ${servers.length} ${what} (${places.join(', ')}). The answer is about the first of them only.`;
   return [{ code: 'severalServers', severity: 'info', text, range: first.range }];

@@ -34,6 +34,13 @@ describe('the first of several servers is answered for, and the file says so', (
       '2 vLLM servers with different settings (line 1, line 3)',
     ],
     [
+      'commands of one line',
+      'a.sh',
+      'vllm serve A -tp 2 & vllm serve B -tp 4\n',
+      'tensor_parallel_size=2',
+      '(line 1 column 1, line 1 column 22)',
+    ],
+    [
       'branches',
       'a.sh',
       'case "$1" in\n  a) vllm serve m --block-size 32 ;;\n  b) vllm serve m -tp 2 ;;\nesac\n',
