@@ -71,16 +71,30 @@ export function envEffect(release: Release, name: string): EnvEffect {
 /** How a release reads an on/off variable: a whole number other than 0. */
 const isOn = (value: string): boolean => /^\s*[+-]?\d+\s*$/.test(value) && Number(value) !== 0;
 
+/** What `--attention-backend` and `--attention-config` set. */
+const ATTENTION_CONFIG: Pick<
+  ServeSettings,
+  'backend' | 'backendPerKind' | 'flashAttnVersion' | 'mlaPrefillBackend' | 'useNonCausal' | 'useTrtllmAttention'
+> = {
+  backend: null,
+  backendPerKind: {},
+  flashAttnVersion: null,
+  mlaPrefillBackend: null,
+  useNonCausal: false,
+  useTrtllmAttention: null,
+};
+
 /**
  * Settings as a release sees them once its environment variables are applied (0.11.1–0.14.1: they override the
- * configuration). Later releases do not read them.
+ * configuration). Later releases do not read them. Before 0.13.0 nothing else sets the attention configuration: its options
+ * do not exist (attention-selection.md §1.2).
  */
 export function applyEnvironment(
   release: Release,
   serve: ServeSettings,
   env: readonly { readonly name: string; readonly value: string | null }[],
 ): ServeSettings {
-  let current = serve;
+  let current = within(release, '0.13.0') ? serve : { ...serve, ...ATTENTION_CONFIG };
   for (const { name, value } of env) {
     const effect = envEffect(release, name);
     if (value === null || (effect !== 'read' && effect !== 'deprecated')) {

@@ -109,6 +109,30 @@ function exclusiveBackends(release: Release, { located }: JudgedServe): readonly
       ];
 }
 
+/** `--attention-backend` before 0.13.0 (attention-selection.md §1.2). */
+function unknownOption(release: Release, { located }: JudgedServe): readonly Finding[] {
+  const setting = last(located, 'attention_backend');
+  if (setting === undefined || within(release, '0.13.0')) {
+    return [];
+  }
+  const variable =
+    typeof setting.value === 'string' && /^\w+$/.test(setting.value)
+      ? [copyFix(`VLLM_ATTENTION_BACKEND=${setting.value}`)]
+      : [];
+  return [
+    make(
+      'unknown-option',
+      'attention_backend',
+      'error',
+      `vLLM ${release} has no --attention-backend`,
+      `It exists from 0.13.0 on; start-up stops at the unknown option, and the setting does not count here. Set the environment variable VLLM_ATTENTION_BACKEND instead.`,
+      { where: `vllm ${release} engine/arg_utils.py` },
+      setting.range,
+      variable,
+    ),
+  ];
+}
+
 function unknownFields(requested: string, release: Release, { located }: JudgedServe): readonly Finding[] {
   const seen = new Set<string>();
   return located.flatMap((setting): readonly Finding[] => {
@@ -135,12 +159,12 @@ function unknownFields(requested: string, release: Release, { located }: JudgedS
           ? 'Start-up stops with "Unexpected keyword argument".'
           : effect === 'ignored'
             ? 'It is silently ignored.'
-            : 'This release has no attention config.';
+            : 'This release has no --attention-config; start-up stops at the unknown option.';
     return [
       make(
         'unknown-config-field',
         field,
-        effect === 'aborts' ? 'error' : 'warning',
+        effect === 'ignored' ? 'warning' : 'error',
         `vLLM ${release} has no attention_config.${field}`,
         `${text} ${where}`,
         { where: configSource(release), ruleId: effect === 'aborts' ? 'CFG-2' : 'CFG-1' },
@@ -212,6 +236,7 @@ export function serveFindings(vllmVersion: string, parsed: JudgedServe): readonl
   return [
     ...deadVariables(release, parsed),
     ...exclusiveBackends(release, parsed),
+    ...unknownOption(release, parsed),
     ...unknownFields(vllmVersion, release, parsed),
     ...versionAsString(release, parsed),
     ...kvDtype(release, parsed),

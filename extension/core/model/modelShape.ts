@@ -222,6 +222,10 @@ function readWindow(fields: Fields, modelType: string | null): number | null {
 function readAlibi(root: Fields, text: TextConfig, architecture: string | null): boolean {
   const { fields, modelType } = text;
   if (modelType === 'bloom' || architecture === 'BloomForCausalLM') return true;
+  // vLLM's model_executor/models/baichuan.py: of the class with the small c, all but the 7B (hidden size 4096) use ALiBi.
+  if (architecture === 'BaichuanForCausalLM' || (architecture === null && modelType === 'baichuan')) {
+    return fields.integer('hidden_size', 1) !== 4096;
+  }
   if (fields.raw('alibi') === true) return true;
   if ([fields.raw('position_encoding_type'), fields.raw('position_embedding_type')].includes('alibi')) return true;
   const attention = fields.nested('attn_config') ?? root.nested('attn_config');

@@ -25,6 +25,7 @@ const BACKEND = ['attention_backend', 'attention_config.backend'];
 
 /** Settings whose removal solves a finding, by code; `ABOUT` is the part of the finding's id behind its code. */
 const REMOVALS: Readonly<Record<string, readonly string[]>> = {
+  'unknown-option': ['ABOUT'],
   'unknown-config-field': ['attention_config.ABOUT'],
   'flash-attn-version-invalid': [VERSION],
   'flash-attn-version-unsupported': [VERSION],

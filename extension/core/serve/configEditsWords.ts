@@ -17,12 +17,21 @@ function offsetsOf(text: string, range: SourceRange): readonly [number, number] 
   return [offset(range.startLine, range.startColumn), offset(range.endLine, range.endColumn)];
 }
 
-/** Everything the file says but one setting or variable, as comparable text. */
-function saysWithout({ located, env }: ParsedServe, name: string): string {
+/** Everything the file says but one setting or variable, as comparable text. Settings of other servers stay as they are. */
+function saysWithout({ located, env, others }: ParsedServe, name: string): string {
+  const settings = (of: ParsedServe['located']): unknown => of.map((each) => [each.name, each.value, each.form]);
+  const variables = (of: ParsedServe['env']): unknown =>
+    of.filter((each) => each.name !== name).map((each) => [each.name, each.value]);
   return JSON.stringify([
-    located.filter((each) => each.name !== name).map((each) => [each.name, each.value, each.form]),
-    env.filter((each) => each.name !== name).map((each) => [each.name, each.value]),
+    settings(located.filter((each) => each.name !== name)),
+    variables(env),
+    others.map((other) => [settings(other.located), variables(other.env)]),
   ]);
+}
+
+/** How much of a file is not understood. That nothing is left in it is no reason against an edit. */
+function countProblems({ problems }: ParsedServe): number {
+  return problems.filter((problem) => problem.code !== 'nothingFound').length;
 }
 
 /** The first candidate after which the file says the same but for `name`, and of `name` what is wanted. */
@@ -39,7 +48,7 @@ function firstThatHolds(
     if (edit === null) continue;
     const after = parseServeFile(path, applyTextEdits(text, [edit]), kind);
     const same = saysWithout(after, name) === saysWithout(before, name);
-    if (same && wanted(after) && after.problems.length <= before.problems.length) return { ok: true, edits: [edit] };
+    if (same && wanted(after) && countProblems(after) <= countProblems(before)) return { ok: true, edits: [edit] };
   }
   return NOTHING;
 }

@@ -4,12 +4,13 @@
  */
 import type { ServeSettings } from '../request';
 import { DEFAULT_SERVE_SETTINGS } from '../request';
-import type { LocatedEnv, LocatedSetting, ServeFindings } from './serveConfigArgs';
+import type { Found, FoundServer, LocatedEnv, LocatedSetting, ServeFindings } from './serveConfigArgs';
 import { humanReadableInt, noFindings } from './serveConfigArgs';
 import type { LocatedImage } from './serveConfigImage';
 import { readDockerfile, readEditorJson } from './serveConfigFiles';
 import { readDotEnv, readShell } from './serveConfigShell';
 import { readKubernetes } from './serveConfigKubernetes';
+import { isTextOnly, notJudged } from './serveConfigMultimodal';
 import type { ServeProblem } from './serveConfigSource';
 import { SourceFile } from './serveConfigSource';
 import { readCompose, readVllmYaml } from './serveConfigYaml';
@@ -32,6 +33,8 @@ export interface ParsedServe {
   readonly useSystemFlashAttn: LocatedSetting | null;
   /** vLLM images that are started or built on. */
   readonly images: readonly LocatedImage[];
+  /** The servers of the file that the rest of this is not about. */
+  readonly others: readonly Pick<ParsedServe, 'located' | 'env'>[];
   readonly problems: readonly ServeProblem[];
 }
 
@@ -75,19 +78,62 @@ export function parseServeFile(path: string, text: string, kind: ServeFileKind):
   } else {
     READERS[kind](file, findings);
   }
-  const failed = findings.problems.some((problem) => problem.severity === 'error');
-  const located = failed ? [] : findings.settings;
-  const env = failed ? [] : findings.env;
+  const recognized = findings.servers.filter((server) => server.recognized);
+  const servers = recognized.length > 0 ? recognized : findings.servers;
+  const found: Found = servers[0] ?? findings;
+  const problems = found === findings ? findings.problems : [...found.problems, ...findings.problems];
+  const failed = problems.some((problem) => problem.severity === 'error');
+  const located = failed ? [] : found.settings;
+  const env = failed ? [] : found.env;
+  const images = failed ? [] : found.images;
+  problems.push(...notJudged(located));
+  if (!failed) problems.push(...severalServers(servers), ...nothingFound(file, { ...found, servers }));
   return {
     kind,
-    settings: toServeSettings(located, env, findings.problems),
+    settings: toServeSettings(located, env, problems),
     located,
     env,
     mlaDisabled: isOn(env, 'VLLM_MLA_DISABLE'),
     useSystemFlashAttn: lastOf(located, 'attention_config.use_system_flash_attn') ?? null,
-    images: failed ? [] : findings.images,
-    problems: findings.problems,
+    images,
+    others: servers.slice(1).map((server) => ({ located: server.settings, env: server.env })),
+    problems,
   };
+}
+
+/** What a server says, as comparable text: of each setting and variable the last value. The model is chosen elsewhere. */
+function says({ settings, env, images }: Found): string {
+  const last = new Map<string, unknown>([
+    ...settings.filter((setting) => setting.name !== 'model').map(({ name, value }) => [name, value] as const),
+    ...env.map(({ name, value }) => [name, value] as const),
+    ...images.map(({ release }) => ['image', release] as const),
+  ]);
+  return JSON.stringify([...last].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Says that the answer is about the first of several servers, when they differ. */
+function severalServers(servers: readonly FoundServer[]): readonly ServeProblem[] {
+  const [first] = servers;
+  if (first === undefined || new Set(servers.map(says)).size === 1) return [];
+  const lines = new Set(servers.map(({ range }) => range.startLine));
+  const places = servers.map(({ name, range: { startLine, startColumn } }) => {
+    const line = `line ${startLine + 1}${lines.size < servers.length ? ` column ${startColumn + 1}` : ''}`;
+    return name === null ? line : `${name} in ${line}`;
+  });
+  const what = first.recognized ? 'vLLM servers with different settings' : 'programs with different variables of vLLM';
+  const text = `The file starts ${servers.length} ${what} (${places.join(', ')}). The answer is about the first of them only.`;
+  return [{ code: 'severalServers', severity: 'info', text, range: first.range }];
+}
+
+/** Says that a file holds nothing that is read, so that nobody takes the answer for one about the file. */
+function nothingFound(
+  file: SourceFile,
+  { settings, env, images, servers }: Omit<ServeFindings, 'owner'>,
+): readonly ServeProblem[] {
+  if (settings.length + env.length + images.length + servers.length > 0) return [];
+  const name = file.path.split(/[\\/]/).at(-1) ?? '';
+  const text = `No setting of vLLM was found in ${name}, so the answer is that of vLLM's defaults.`;
+  return [{ code: 'nothingFound', severity: 'warning', text, range: file.range(0, 0) }];
 }
 
 /** All settings: those of the file over vLLM's defaults. */
@@ -193,7 +239,7 @@ function toServeSettings(
   const trtllm = read('attention_config.use_trtllm_attention', 'true or false', flag);
   if (trtllm !== undefined) draft.useTrtllmAttention = trtllm;
   if (lastOf(located, 'kv_transfer_config') !== undefined) draft.kvConnector = true;
-  if (lastOf(located, 'language_model_only') !== undefined) draft.textOnly = true;
+  if (isTextOnly(located)) draft.textOnly = true;
   const speculative = lastOf(located, 'speculative_config')?.value;
   if (typeof speculative === 'object' && speculative !== null && 'enable_adaptive_verification' in speculative) {
     draft.adaptiveVerification = speculative.enable_adaptive_verification === true;

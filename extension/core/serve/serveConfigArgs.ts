@@ -30,21 +30,59 @@ export interface LocatedEnv {
   readonly range: SourceRange;
 }
 
-/** Collects what one reader finds in one file. */
-export interface ServeFindings {
+/** What was found about one server, or in a file that is about one. */
+export interface Found {
   readonly settings: LocatedSetting[];
   readonly env: LocatedEnv[];
   readonly problems: ServeProblem[];
   readonly images: LocatedImage[];
 }
 
+/** A server that a file starts. Settings of two servers are never put together. */
+export interface FoundServer extends Found {
+  /** Name of its service, container or configuration; `null` for a command of a script. */
+  readonly name: string | null;
+  /** Where it is started. */
+  readonly range: SourceRange;
+  /** vLLM for sure; otherwise a command that is given variables of vLLM. */
+  readonly recognized: boolean;
+}
+
+/** Collects what one reader finds in one file. What is found outside of servers holds for those that follow. */
+export interface ServeFindings extends Found {
+  readonly servers: FoundServer[];
+  /** The service, container or configuration that is being read. */
+  readonly owner: string | null;
+}
+
 /** What a reader starts with. */
 export function noFindings(): ServeFindings {
-  return { settings: [], env: [], problems: [], images: [] };
+  return { settings: [], env: [], problems: [], images: [], servers: [], owner: null };
+}
+
+/**
+ * Reads a part of a file that has variables of its own (a container, a command, an inner shell). It sees what was found so
+ * far; what is found in it is not seen outside, and its problems are those of the servers it starts.
+ */
+export function readPart(outside: ServeFindings, owner: string | null, read: (own: ServeFindings) => void): void {
+  const { env, images } = outside;
+  const own = { ...noFindings(), env: [...env], images: [...images], owner };
+  read(own);
+  for (const server of own.servers) server.problems.push(...own.problems);
+  if (own.servers.length === 0) outside.problems.push(...own.problems);
+  outside.servers.push(...own.servers);
+}
+
+/** Notes a server that is started at `range`, with what holds for it from outside. */
+export function addServer(findings: ServeFindings, range: SourceRange, recognized: boolean): FoundServer {
+  const { env, images, owner } = findings;
+  const server = { settings: [], env: [...env], problems: [], images: [...images], name: owner, range, recognized };
+  findings.servers.push(server);
+  return server;
 }
 
 /** Says which variables of the file a value was taken from, at the place where they are used. */
-export function noteOrigin(subject: string, word: Word, file: SourceFile, findings: ServeFindings): void {
+export function noteOrigin(subject: string, word: Word, file: SourceFile, findings: Found): void {
   const { resolved } = word;
   if (resolved === undefined || resolved.origins.length === 0) return;
   const names = (kind: VariableOrigin['kind']): string =>
@@ -80,6 +118,8 @@ const OPTIONS: Readonly<Record<string, { readonly names: readonly string[]; read
   prefill_context_parallel_size: { names: ['--prefill-context-parallel-size', '-pcp'], kind: 'value' },
   kv_transfer_config: { names: ['--kv-transfer-config'], kind: 'object' },
   speculative_config: { names: ['--speculative-config', '-sc'], kind: 'object' },
+  limit_mm_per_prompt: { names: ['--limit-mm-per-prompt'], kind: 'object' },
+  disable_sliding_window: { names: ['--disable-sliding-window'], kind: 'switch' },
   language_model_only: { names: ['--language-model-only'], kind: 'switch' },
   fail_on_environ_validation: { names: ['--fail-on-environ-validation'], kind: 'switch' },
   model: { names: ['--model'], kind: 'value' },
@@ -196,7 +236,7 @@ export class OptionCollector {
   }
 
   /** Hands everything over; call once. */
-  finish(findings: ServeFindings): void {
+  finish(findings: Found): void {
     findings.settings.push(...this.plain);
     const groups = [...this.dotted.values()];
     for (const canonical of new Set([...this.objects.keys(), ...groups.map((group) => group.canonical)])) {
@@ -223,7 +263,7 @@ export function objectFields(
   canonical: string,
   form: SettingForm,
   place: (start: number, end: number) => SourceRange,
-  findings: ServeFindings,
+  findings: Found,
 ): LocatedSetting[] | null {
   const errors: ParseError[] = [];
   const tree = isNestedTooDeeply(text) ? undefined : parseTree(text, errors, { disallowComments: true });
@@ -245,7 +285,7 @@ export function objectFields(
  * Reads the words behind `vllm serve`. Options that do not concern selection are skipped with their values.
  * Problems carry their place; nothing throws.
  */
-export function readArguments(words: readonly Word[], file: SourceFile, findings: ServeFindings): void {
+export function readArguments(words: readonly Word[], file: SourceFile, findings: Found): void {
   const collector = new OptionCollector();
   const rangeOf = (word: Word): SourceRange => {
     // What a variable gave is changed where it is assigned.
@@ -317,7 +357,7 @@ export function isVllmVariable(name: string): boolean {
 }
 
 /** Notes `NAME=value` when the name concerns vLLM; returns whether the word was an assignment at all. */
-export function readAssignment(word: Word, file: SourceFile, findings: ServeFindings): boolean {
+export function readAssignment(word: Word, file: SourceFile, findings: Found): boolean {
   const match = /^([A-Za-z_][A-Za-z0-9_]*)=/.exec(word.value);
   const name = match?.[1];
   if (match === null || name === undefined) return false;
@@ -329,6 +369,6 @@ export function readAssignment(word: Word, file: SourceFile, findings: ServeFind
 }
 
 /** Notes a variable when its name concerns vLLM. */
-export function addEnv(name: string, value: string | null, range: SourceRange, findings: ServeFindings): void {
+export function addEnv(name: string, value: string | null, range: SourceRange, findings: Found): void {
   if (ENV_NAME.test(name)) findings.env.push({ name, value, range });
 }

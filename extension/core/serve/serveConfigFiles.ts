@@ -4,9 +4,9 @@
 import type { Node } from 'jsonc-parser';
 import { findNodeAtLocation, getNodeValue, parseTree } from 'jsonc-parser';
 import type { ServeFindings } from './serveConfigArgs';
-import { addEnv, readArguments, readAssignment } from './serveConfigArgs';
+import { addEnv, addServer, readArguments, readAssignment, readPart } from './serveConfigArgs';
 import { readImage } from './serveConfigImage';
-import { readCommand, readShellText, shellCommands, startsVllm } from './serveConfigShell';
+import { readCommand, readEntry, shellCommands } from './serveConfigShell';
 import type { PlacedText, SourceFile, Word } from './serveConfigSource';
 import { isNestedTooDeeply, partOf, sliceWord, textOfWord } from './serveConfigSource';
 import { ShellScope } from './serveConfigVariables';
@@ -34,33 +34,55 @@ function stringItems(node: Node | undefined): Node[] {
   return (node?.children ?? []).filter((child) => child.type === 'string');
 }
 
+/** A string entry of an object, `null` without one. */
+function stringAt(node: Node, key: string): string | null {
+  const part = findNodeAtLocation(node, [key]);
+  return part?.type === 'string' ? String(getNodeValue(part)) : null;
+}
+
+/** Words of a string that may be one shell line. */
+function lineWords(file: SourceFile, node: Node | undefined, findings: ServeFindings): readonly Word[] {
+  if (node?.type !== 'string') return [];
+  const word = jsonWord(file, node);
+  return /\s/.test(word.value)
+    ? shellCommands(textOfWord(file, word), findings).flatMap((command) => command.words)
+    : [word];
+}
+
 /** Reads one entry of launch.json (`program`/`module`, `args`, `env`) or tasks.json (`command`, `args`, `options.env`). */
 function readJsonEntry(node: Node, file: SourceFile, findings: ServeFindings): void {
   const at = (...path: string[]): Node | undefined => findNodeAtLocation(node, path);
-  const module = at('module');
-  const head = [at('program'), at('command')].filter((part): part is Node => part?.type === 'string');
-  const args = at('args');
-  const words = [
-    ...head.map((part) => jsonWord(file, part)),
-    ...(args?.type === 'array' ? stringItems(args).map((item) => jsonWord(file, item)) : []),
-  ];
-  const runsModule = module?.type === 'string' && /^vllm(\.|$)/.test(String(getNodeValue(module)));
-  if (runsModule) readArguments(words, file, findings);
-  else readCommand(words, file, findings);
-  // A task's command, and a launch entry's args, may be one shell line.
-  for (const line of [at('command'), args].filter((part) => part?.type === 'string')) {
-    if (line === undefined || !/\s/.test(String(getNodeValue(line)))) continue;
-    readShellText(textOfWord(file, jsonWord(file, line)), findings);
-  }
   for (const env of [at('env'), at('options', 'env')]) {
     for (const property of env?.type === 'object' ? (env.children ?? []) : []) {
       const [key, value] = property.children ?? [];
       if (key === undefined || value === undefined) continue;
       const word = value.type === 'string' ? jsonWord(file, value) : null;
-      const text = word === null || word.dynamic ? null : word.value;
-      addEnv(String(getNodeValue(key)), text, file.range(value.offset, value.offset + value.length), findings);
+      const known = word === null || word.dynamic ? null : word.value;
+      addEnv(String(getNodeValue(key)), known, file.range(value.offset, value.offset + value.length), findings);
     }
   }
+  const range = file.range(node.offset, node.offset + 1);
+  const args = at('args');
+  const argWords =
+    args?.type === 'array' ? stringItems(args).map((item) => jsonWord(file, item)) : lineWords(file, args, findings);
+  const command = at('command');
+  if (command !== undefined && /\s/.test(stringAt(node, 'command') ?? '')) {
+    // A task's command may be a line for a shell, with several commands in it; the arguments are added to its end.
+    const commands = shellCommands(textOfWord(file, jsonWord(file, command)), findings);
+    commands.forEach(({ words }, index) => {
+      readCommand(index === commands.length - 1 ? [...words, ...argWords] : words, file, findings);
+    });
+    return;
+  }
+  if (/^vllm(\.|$)/.test(stringAt(node, 'module') ?? '')) {
+    readArguments(argWords, file, addServer(findings, range, true));
+    return;
+  }
+  const head = ['module', 'program', 'command'].flatMap((key) => {
+    const part = at(key);
+    return part?.type === 'string' ? [jsonWord(file, part)] : [];
+  });
+  readEntry({ words: [...head, ...argWords], image: null, hasProgram: head.length > 0, range }, file, findings);
 }
 
 /** Reads launch.json or tasks.json, comments and trailing commas allowed as VS Code does. */
@@ -82,12 +104,18 @@ export function readEditorJson(file: SourceFile, findings: ServeFindings): void 
   for (const key of ['configurations', 'tasks']) {
     const list = findNodeAtLocation(tree, [key]);
     for (const entry of list?.type === 'array' ? (list.children ?? []) : []) {
-      if (entry.type === 'object') readJsonEntry(entry, file, findings);
+      if (entry.type !== 'object') continue;
+      readPart(findings, stringAt(entry, 'name') ?? stringAt(entry, 'label'), (own) => {
+        readJsonEntry(entry, file, own);
+      });
     }
   }
 }
 
-/** Reads a Dockerfile: FROM, ARG, ENV, RUN, ENTRYPOINT and CMD (the last of each counts, the latter two are joined). */
+/**
+ * Reads a Dockerfile: FROM, ARG, ENV, ENTRYPOINT and CMD (the last of each counts, the latter two are joined). RUN is left
+ * out: its variables end with it, and what it starts serves nothing.
+ */
 export function readDockerfile(file: SourceFile, findings: ServeFindings): void {
   const { text } = file;
   const instruction = /^[ \t]*([A-Za-z]+)[ \t]+/gm;
@@ -100,7 +128,6 @@ export function readDockerfile(file: SourceFile, findings: ServeFindings): void 
     instruction.lastIndex = end;
     const part = partOf(file, start, end);
     if (name === 'ENV' || name === 'ARG') readDockerEnv(part, name, findings, scope);
-    else if (name === 'RUN') readShellText(part, findings);
     else if (name === 'CMD' || name === 'ENTRYPOINT') last.set(name, dockerWords(part, findings, scope));
     else if (name === 'FROM') {
       last.clear();
@@ -111,7 +138,9 @@ export function readDockerfile(file: SourceFile, findings: ServeFindings): void 
     }
   }
   const words = [...(last.get('ENTRYPOINT') ?? []), ...(last.get('CMD') ?? [])];
-  if (startsVllm(words)) readCommand(words, file, findings, scope);
+  const [first] = words;
+  const range = file.range(first?.start ?? 0, first?.end ?? 0);
+  readEntry({ words, image: null, hasProgram: last.has('ENTRYPOINT'), range }, file, findings, scope);
 }
 
 /** An instruction goes on over lines that end in a backslash; comment lines in between do not end it. */

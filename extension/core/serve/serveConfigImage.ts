@@ -2,7 +2,7 @@
  * Container images that hold a vLLM: `vllm/vllm-openai:v0.33.0` and copies of it under other registries. The tag names the
  * release.
  */
-import type { ServeFindings } from './serveConfigArgs';
+import type { Found } from './serveConfigArgs';
 import type { SourceFile, Word } from './serveConfigSource';
 import { sliceWord } from './serveConfigSource';
 import type { SourceRange } from '../verdict';
@@ -20,7 +20,7 @@ export interface LocatedImage {
 const IMAGE = /^(?:[\w.-]+(?::\d+)?\/)*vllm-openai(?::([\w.-]+))?(?:@sha256:[0-9a-f]{64})?$/;
 
 /** Notes an image when the word is one of vLLM's. */
-export function readImage(word: Word, file: SourceFile, findings: ServeFindings): void {
+export function readImage(word: Word, file: SourceFile, findings: Found): void {
   if (word.dynamic) return;
   const match = IMAGE.exec(word.value);
   if (match === null) return;

@@ -5,11 +5,10 @@
 import type { YAMLMap } from 'yaml';
 import { isMap, isScalar, isSeq, visit } from 'yaml';
 import type { ServeFindings } from './serveConfigArgs';
-import { addEnv } from './serveConfigArgs';
-import { readImage } from './serveConfigImage';
-import { readCommand, startsVllm } from './serveConfigShell';
+import { addEnv, readPart } from './serveConfigArgs';
+import { readEntry } from './serveConfigShell';
 import type { SourceFile, VariableOrigin, Word } from './serveConfigSource';
-import { listWords, parseYamlDocuments, scalarWord } from './serveConfigYaml';
+import { listWords, nodeSpan, parseYamlDocuments, scalarWord } from './serveConfigYaml';
 
 type Container = YAMLMap<unknown, unknown>;
 
@@ -58,15 +57,21 @@ function expand(word: Word, variables: ReadonlyMap<string, Word | null>): Word {
 
 function readContainer(file: SourceFile, container: Container, findings: ServeFindings): void {
   const image = container.get('image', true);
-  if (isScalar(image)) readImage(scalarWord(file, image), file, findings);
   const variables = variablesOf(file, container);
-  for (const [name, word] of variables) {
-    if (word !== null) addEnv(name, word.value, file.range(word.start, word.end), findings);
+  for (const [variable, word] of variables) {
+    if (word !== null) addEnv(variable, word.value, file.range(word.start, word.end), findings);
   }
   const words = ['command', 'args'].flatMap((key) =>
     listWords(file, container.get(key), (word) => expand(word, variables)),
   );
-  if (startsVllm(words)) readCommand(words, file, findings);
+  const [start] = nodeSpan(container);
+  const entry = {
+    words,
+    image: isScalar(image) ? scalarWord(file, image) : null,
+    hasProgram: isSeq(container.get('command')),
+    range: file.range(start, start),
+  };
+  readEntry(entry, file, findings);
 }
 
 /** Reads every container of a manifest, wherever in the object it stands. */
@@ -75,7 +80,10 @@ export function readKubernetes(file: SourceFile, findings: ServeFindings): void 
     visit(document, {
       Map: (_key, map) => {
         if (isSeq(map.get('args')) || isSeq(map.get('command')) || (map.has('image') && map.has('name'))) {
-          readContainer(file, map, findings);
+          const name = map.get('name');
+          readPart(findings, typeof name === 'string' ? name : null, (own) => {
+            readContainer(file, map, own);
+          });
         }
         return undefined;
       },

@@ -2,12 +2,13 @@
  * Shell text to words: enough of POSIX quoting to find vLLM's arguments and their places. Nothing is run; of expansions only
  * variables are followed whose value the same text tells.
  */
-import { isSelectionOption, noFindings, readArguments, readAssignment } from './serveConfigArgs';
+import { addServer, isSelectionOption, noFindings, readArguments, readAssignment, readPart } from './serveConfigArgs';
 import type { ServeFindings } from './serveConfigArgs';
 import { readImage } from './serveConfigImage';
 import type { PlacedText, SourceFile, VariableOrigin, Word } from './serveConfigSource';
 import { partOf, sliceWord, textOfWord } from './serveConfigSource';
 import { ShellScope, type ShellVariable } from './serveConfigVariables';
+import type { SourceRange } from '../verdict';
 
 /** A simple command: its words in order, and the text of its here-documents. */
 interface Command {
@@ -377,13 +378,23 @@ export function shellCommands(
   return commands;
 }
 
+/** Commands of vLLM's own program that start an engine; the others (`chat`, `bench serve`, …) are clients or tools. */
+function startsEngine(command: string, next: string): boolean {
+  return command === 'serve' || command === 'run-batch' || (command === 'bench' && /^(latency|throughput)$/.test(next));
+}
+
+/** Programs that only print their words. */
+const PRINTS = new Set(['echo', 'printf']);
+
 /** The words behind the program when a command starts vLLM (`vllm serve`, `python -m vllm.…`); `null` when it does not. */
 function argumentsOfVllm(words: readonly Word[]): readonly Word[] | null {
+  if (PRINTS.has(words[0]?.value ?? '')) return null;
   for (let i = 0; i < words.length; i++) {
     const value = words[i]?.value ?? '';
+    const next = words[i + 1]?.value ?? '';
     const name = value.split('/').at(-1);
-    if (name === 'vllm' && /^[a-z]/.test(words[i + 1]?.value ?? '')) return words.slice(i + 2);
-    if (value === '-m' && /^vllm(\.|$)/.test(words[i + 1]?.value ?? '')) return words.slice(i + 2);
+    if (name === 'vllm' && startsEngine(next, words[i + 2]?.value ?? '')) return words.slice(i + 2);
+    if (value === '-m' && /^vllm(\.(entrypoints|scripts)\b|$)/.test(next)) return words.slice(i + 2);
     if (/(^|\/)vllm\/entrypoints\/.*\.py$/.test(value)) return words.slice(i + 1);
   }
   return null;
@@ -409,18 +420,19 @@ function inlineScript(words: readonly Word[], file: SourceFile): PlacedText | nu
   return null;
 }
 
+/** Words before a program that leave what follows as it is. */
+const BEFORE = /^(export|env|sudo|exec|nohup|declare|readonly|typeset|then|do|else|-x|-i|-E|time)$/;
+
+/** Commands that assign for what follows. */
+const DECLARES = /^(export|declare|readonly|typeset)$/;
+
 /**
- * Reads one command: assignments before and inside it (`A=1 cmd`, `export A=1`, `env A=1`, `docker run -e A=1`), then
- * vLLM's arguments. Containers whose image starts vLLM by itself are known by vLLM's own options. A script given to a shell
- * is read like a file.
+ * Notes assignments before and inside a command (`A=1 cmd`, `export A=1`, `env A=1`, `docker run -e A=1`) and images.
+ * Returns whether they hold for the commands that follow too.
  */
-export function readCommand(
-  words: readonly Word[],
-  file: SourceFile,
-  findings: ServeFindings,
-  scope = new ShellScope(),
-): void {
+function readEnvironment(words: readonly Word[], file: SourceFile, findings: ServeFindings): boolean {
   let leading = true;
+  let declares = false;
   for (let i = 0; i < words.length; i++) {
     const word = words[i];
     if (word === undefined) continue;
@@ -432,23 +444,123 @@ export function readCommand(
     } else if (word.value.startsWith('--env=')) {
       readAssignment(sliceWord(word, '--env='.length), file, findings);
     } else if (leading) {
-      leading =
-        readAssignment(word, file, findings) ||
-        /^(export|env|sudo|exec|nohup|declare|readonly|typeset|then|do|else|-x|-i|-E|time)$/.test(word.value);
+      declares ||= DECLARES.test(word.value);
+      leading = readAssignment(word, file, findings) || BEFORE.test(word.value);
     }
   }
+  return leading || declares;
+}
+
+/** Commands of container programs that start an image. */
+const RUNS_IMAGE = /^(run|create)$/;
+
+/** A program, a script, an image or a variable with vLLM in its name. */
+const NAMED_VLLM = /^\$\{?\w*vllm|(^|\/)[\w.-]*vllm[\w.-]*(:[\w.$-]+)?$/i;
+
+/**
+ * Whether words that do not show vLLM's program have its options and its name. Other servers (SGLang) have options of the
+ * same names, so an option alone does not tell.
+ */
+function namesVllm(words: readonly Word[]): boolean {
+  const option = words.findIndex((word) => isSelectionOption(word.value));
+  const module = words.findIndex((word) => word.value === '-m');
+  const before = words.slice(0, option);
+  return option > 0 && (module === -1 || module > option) && before.some((word) => NAMED_VLLM.test(word.value));
+}
+
+/** The words that may hold vLLM's arguments when a command of a shell starts vLLM, `null` when that is not known. */
+function argumentsInCommand(words: readonly Word[], holdsImage: boolean): readonly Word[] | null {
+  const own = argumentsOfVllm(words);
+  const first = words[0]?.value ?? '';
+  // What begins with an option is no command: the line before was not continued, or it is an array not known to be used.
+  if (own !== null || PRINTS.has(first) || first.startsWith('-')) return own;
+  return namesVllm(words) || (holdsImage && words.some((word) => RUNS_IMAGE.test(word.value))) ? words : null;
+}
+
+/** Place of the first of some words. */
+function placeOf(words: readonly Word[], file: SourceFile): SourceRange {
+  const [first] = words;
+  const { start, end } = first?.resolved ?? first ?? { start: 0, end: 0 };
+  return file.range(start, end);
+}
+
+/** Says that options which vLLM has too are given to something that is not known to be vLLM. */
+function noteForeignOptions(words: readonly Word[], file: SourceFile, findings: ServeFindings): void {
+  const options = words.filter((word) => word.value.startsWith('--') && isSelectionOption(word.value));
+  if (options.length === 0) return;
+  const names = [...new Set(options.map((word) => word.value.split('=', 1)[0] ?? ''))].join(', ');
+  findings.problems.push({
+    code: 'notVllm',
+    severity: 'warning',
+    text: `${names}: not taken into account, because this is not part of a command that is known to start vLLM.`,
+    range: placeOf(options, file),
+  });
+}
+
+/** Reads one command of a shell: variables, then vLLM's arguments. A script given to a shell is read like a file. */
+export function readCommand(
+  words: readonly Word[],
+  file: SourceFile,
+  findings: ServeFindings,
+  scope = new ShellScope(),
+): void {
+  readPart(findings, findings.owner, (own) => {
+    const holdsOn = readEnvironment(words, file, own);
+    const script = inlineScript(words, file);
+    if (script !== null) {
+      readShellText(script, own, scope);
+      return;
+    }
+    const images = own.images.slice(findings.images.length);
+    const options = argumentsInCommand(words, images.length > 0);
+    if (options !== null) {
+      readArguments(options, file, addServer(own, placeOf(words, file), true));
+      return;
+    }
+    const added = own.env.slice(findings.env.length);
+    findings.images.push(...images);
+    if (holdsOn) findings.env.push(...added);
+    else if (added.length > 0) addServer(own, placeOf(words, file), false);
+    if (!PRINTS.has(words[0]?.value ?? '')) noteForeignOptions(words, file, own);
+  });
+}
+
+/** What a container or a configuration starts. */
+export interface Entry {
+  readonly words: readonly Word[];
+  /** Its image as written, `null` without one. */
+  readonly image: Word | null;
+  /** The words begin with a program of their own, in place of the one that the image starts by itself. */
+  readonly hasProgram: boolean;
+  /** Where it stands. */
+  readonly range: SourceRange;
+}
+
+/**
+ * Reads what a container or a configuration starts; `findings` are its own. An image hands bare options to the server in
+ * it, so those count as vLLM's; options of a program that is not known to be vLLM do not.
+ */
+export function readEntry(
+  { words, image, hasProgram, range }: Entry,
+  file: SourceFile,
+  findings: ServeFindings,
+  scope = new ShellScope(),
+): void {
+  readEnvironment(image === null ? words : [...words, image], file, findings);
   const script = inlineScript(words, file);
   if (script !== null) {
     readShellText(script, findings, scope);
     return;
   }
-  const options = argumentsOfVllm(words) ?? (words.some((word) => isSelectionOption(word.value)) ? words : null);
-  if (options !== null) readArguments(options, file, findings);
-}
-
-/** Whether the words of a container concern vLLM's selection: its options, or a shell's script that may hold them. */
-export function startsVllm(words: readonly Word[]): boolean {
-  return words.some((word) => isSelectionOption(word.value)) || words.some((word) => SHELL.test(word.value));
+  const own = argumentsOfVllm(words);
+  const bare = words[0]?.value.startsWith('-') === true && words.some((word) => isSelectionOption(word.value));
+  const named = namesVllm(image === null ? words : [image, ...words]);
+  if (own !== null || bare || named || (!hasProgram && findings.images.length > 0)) {
+    readArguments(own ?? words, file, addServer(findings, range, true));
+    return;
+  }
+  if (findings.env.length > 0) addServer(findings, range, false);
+  noteForeignOptions(words, file, findings);
 }
 
 /** Reads shell text of any origin. */
@@ -457,7 +569,11 @@ export function readShellText(source: PlacedText, findings: ServeFindings, scope
     readCommand(words, source.file, findings, scope);
     const [first] = words;
     if (first !== undefined && (SHELL.test(first.value) || REMOTE.has(first.value))) {
-      for (const document of documents) readShellText(document, findings, scope);
+      for (const document of documents) {
+        readPart(findings, findings.owner, (own) => {
+          readShellText(document, own, scope);
+        });
+      }
     }
   }
 }

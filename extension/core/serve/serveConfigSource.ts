@@ -42,7 +42,11 @@ export type ServeProblemCode =
   | 'invalidValue'
   | 'dynamicValue'
   | 'variable'
-  | 'overridden';
+  | 'overridden'
+  | 'severalServers'
+  | 'notVllm'
+  | 'nothingFound'
+  | 'notJudged';
 
 /**
  * One problem, at its place. An `error` means the file's settings are not used; a `warning` concerns one setting; an

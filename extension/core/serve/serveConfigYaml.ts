@@ -15,9 +15,9 @@ import {
   noteOrigin,
   objectFields,
   readAssignment,
+  readPart,
 } from './serveConfigArgs';
-import { readImage } from './serveConfigImage';
-import { readCommand, shellCommands, startsVllm } from './serveConfigShell';
+import { readEntry, shellCommands } from './serveConfigShell';
 import type { ServeProblemCode, SourceFile, VariableOrigin, Word } from './serveConfigSource';
 import { isNestedTooDeeply, plainWord, textOfWord } from './serveConfigSource';
 import type { SourceRange } from '../verdict';
@@ -289,9 +289,13 @@ function withOrigins(word: Word, line: Word): Word {
   return origins.length === 0 ? word : { ...word, resolved: { origins, start: word.start, end: word.end } };
 }
 
-function readComposeService(file: SourceFile, service: YAMLMap<unknown, unknown>, findings: ServeFindings): void {
+function readComposeService(
+  file: SourceFile,
+  key: Scalar,
+  service: YAMLMap<unknown, unknown>,
+  findings: ServeFindings,
+): void {
   const image = service.get('image', true);
-  if (isScalar(image)) readImage(interpolate(scalarWord(file, image)), file, findings);
   const words = ['entrypoint', 'command'].flatMap((key): readonly Word[] => {
     const node = service.get(key, true);
     if (!isScalar(node) || typeof node.value !== 'string') return listWords(file, node, interpolate);
@@ -301,7 +305,6 @@ function readComposeService(file: SourceFile, service: YAMLMap<unknown, unknown>
       split.map((word) => withOrigins(word, line)),
     );
   });
-  if (startsVllm(words)) readCommand(words, file, findings);
   const environment = service.get('environment');
   for (const word of listWords(file, environment, interpolate)) readAssignment(word, file, findings);
   for (const pair of isMap(environment) ? environment.items : []) {
@@ -312,6 +315,13 @@ function readComposeService(file: SourceFile, service: YAMLMap<unknown, unknown>
     addEnv(name, word === null || word.dynamic ? null : word.value, file.range(...nodeSpan(node)), findings);
     if (word !== null && !word.dynamic && isVllmVariable(name)) noteOrigin(name, word, file, findings);
   }
+  const entry = {
+    words,
+    image: isScalar(image) ? interpolate(scalarWord(file, image)) : null,
+    hasProgram: service.has('entrypoint'),
+    range: file.range(...nodeSpan(key)),
+  };
+  readEntry(entry, file, findings);
 }
 
 /** Reads the services of a docker-compose file: `image`, `entrypoint`, `command` and `environment`. */
@@ -319,7 +329,10 @@ export function readCompose(file: SourceFile, findings: ServeFindings): void {
   const source = parseYaml(file, findings);
   const services = source?.root?.get('services');
   if (!isMap(services)) return;
-  for (const { value: service } of services.items) {
-    if (isMap(service)) readComposeService(file, service, findings);
+  for (const { key, value: service } of services.items) {
+    if (!isScalar(key) || !isMap(service)) continue;
+    readPart(findings, scalarText(key.value), (own) => {
+      readComposeService(file, key, service, own);
+    });
   }
 }

@@ -4,7 +4,7 @@ import { DiagError } from '../errors';
 import { readModelShape, type ModelShapeOptions } from '../model/modelShape';
 import { completeServeSettings, parseServeFile, serveFileKind } from '../serve/serveConfig';
 import type { LocatedImage } from '../serve/serveConfigImage';
-import type { ServeProblem } from '../serve/serveConfigSource';
+import type { ServeProblem, ServeProblemCode } from '../serve/serveConfigSource';
 import type { ModelFacts } from '../request';
 import type { Finding } from '../verdict';
 
@@ -77,12 +77,20 @@ export function loadServeFile(path: string, text: string): LoadedServeFile {
   };
 }
 
+/** Titles of problems that are not about something misunderstood. */
+const PROBLEM_TITLES: Partial<Record<ServeProblemCode, string>> = {
+  variable: 'A setting is read from a variable',
+  severalServers: 'The serve file starts several servers',
+  notJudged: 'A setting is not taken into account',
+  nothingFound: 'The serve file holds no setting of vLLM',
+};
+
 function problemFinding(problem: ServeProblem, index: number): Finding {
   return {
     id: `serve:${problem.code}:${index}`,
     code: `serve-${problem.code}`,
     severity: problem.severity,
-    title: problem.severity === 'info' ? 'A setting is read from a variable' : 'The serve file is not fully understood',
+    title: PROBLEM_TITLES[problem.code] ?? 'The serve file is not fully understood',
     detail: problem.text,
     level: 'declared',
     source: null,

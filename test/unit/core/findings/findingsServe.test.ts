@@ -103,4 +103,29 @@ describe('environment variables as settings', () => {
     assert.deepEqual([old.backend, old.flashAttnVersion, old.useTrtllmAttention], ['TRITON_ATTN', 2, false]);
     assert.deepEqual(applyEnvironment('0.15.0', serve, env), serve);
   });
+  it('are all that sets the attention configuration before 0.13.0', () => {
+    const serve = {
+      ...DEFAULT_SERVE_SETTINGS,
+      backend: 'FLASHINFER',
+      flashAttnVersion: 2,
+      useTrtllmAttention: true,
+      kvCacheDtype: 'fp8',
+    };
+    assert.deepEqual(applyEnvironment('0.12.0', serve, []), { ...DEFAULT_SERVE_SETTINGS, kvCacheDtype: 'fp8' });
+    assert.equal(applyEnvironment('0.12.0', serve, env).backend, 'TRITON_ATTN');
+    assert.deepEqual(applyEnvironment('0.13.0', serve, []), serve);
+  });
+});
+
+describe('options that a release does not have', () => {
+  it('stop start-up before 0.13.0', () => {
+    const flag = shell('vllm serve m --attention-backend FLASHINFER\n');
+    assert.deepEqual(codes('0.12.0', flag), ['error unknown-option']);
+    assert.deepEqual(codes('0.13.0', flag), []);
+    const [finding] = serveFindings('0.12.0', flag);
+    assert.match(finding?.detail ?? '', /stops at the unknown option.*VLLM_ATTENTION_BACKEND/);
+    const field = shell('vllm serve m -ac.backend FLASHINFER\n');
+    assert.deepEqual(codes('0.12.0', field), ['error unknown-config-field']);
+    assert.match(serveFindings('0.12.0', field)[0]?.detail ?? '', /stops at the unknown option/);
+  });
 });

@@ -328,3 +328,23 @@ test("what vLLM's own convertor reads from incomplete configs: the class fills i
   assert.equal(groups(rates)[0]?.mla?.kvLoraRank, 448);
   assert.equal(groups(rates, { vllmVersion: '0.32.0' })[0]?.mla ?? null, null);
 });
+
+test('Baichuan: the class with the small c uses ALiBi but for the 7B, the other class never', () => {
+  const alibi = (architecture: string | null, width: number): boolean | undefined =>
+    groups({
+      ...(architecture === null ? {} : { architectures: [architecture] }),
+      model_type: 'baichuan',
+      hidden_size: width,
+      num_attention_heads: width / 128,
+      num_hidden_layers: 2,
+    })[0]?.alibi;
+  assert.deepEqual(
+    [
+      alibi('BaichuanForCausalLM', 5120),
+      alibi(null, 5120),
+      alibi('BaichuanForCausalLM', 4096),
+      alibi('BaiChuanForCausalLM', 4096),
+    ],
+    [true, true, false, false],
+  );
+});

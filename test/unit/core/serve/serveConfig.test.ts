@@ -97,28 +97,30 @@ test('Dockerfile: ENV in both forms, ENTRYPOINT and CMD joined, places inside th
   assert.deepEqual(parsed.settings, { backend: 'FLASH_ATTN_MLA', mlaPrefillBackend: 'FLASHINFER', textOnly: true });
 });
 
-test('docker-compose: command as text and as list, environment as map and as list', () => {
+test('docker-compose: command as text and as list, environment as map and as list; services are not put together', () => {
   const { text, parsed } = fixture('docker-compose.yml');
-  assert.deepEqual(parsed.problems, []);
   assert.deepEqual(
-    places(text, parsed),
-    [
-      'model = "openai/gpt-oss-20b" @ openai/gpt-oss-20b',
-      'decode_context_parallel_size = "2" @ 2',
-      'attention_config.backend = "TRITON_ATTN" @ TRITON_ATTN',
-      'model = "x" @ "x"',
-      'kv_transfer_config.kv_connector = "NixlConnector" @ {\\"kv_connector\\": \\"NixlConnector\\"}',
-      'VLLM_USE_V1 = "1" @ "1"',
-      'VLLM_KV_CACHE_LAYOUT = "HND" @ HND',
-      'VLLM_HAS_FLASHINFER_CUBIN = "1" @ VLLM_HAS_FLASHINFER_CUBIN=1',
-    ].map((line) =>
-      line.replace(
-        'kv_transfer_config.kv_connector = "NixlConnector"',
-        'kv_transfer_config = {"kv_connector":"NixlConnector"}',
-      ),
-    ),
+    parsed.problems.map((problem) => `${problem.severity} ${problem.code} ${textAt(text, problem.range)}`),
+    ['info severalServers vllm'],
   );
-  assert.equal(parsed.settings.kvConnector, true);
+  assert.deepEqual(places(text, parsed), [
+    'model = "openai/gpt-oss-20b" @ openai/gpt-oss-20b',
+    'decode_context_parallel_size = "2" @ 2',
+    'attention_config.backend = "TRITON_ATTN" @ TRITON_ATTN',
+    'VLLM_USE_V1 = "1" @ "1"',
+    'VLLM_KV_CACHE_LAYOUT = "HND" @ HND',
+  ]);
+  assert.equal(parsed.settings.kvConnector, undefined);
+
+  const second = text.replace(/ {2}vllm:[^]*? {2}second:/, '  second:');
+  const alone = parseServeFile('docker-compose.yml', second, 'compose');
+  assert.deepEqual(alone.problems, []);
+  assert.deepEqual(places(second, alone), [
+    'model = "x" @ "x"',
+    'kv_transfer_config = {"kv_connector":"NixlConnector"} @ {\\"kv_connector\\": \\"NixlConnector\\"}',
+    'VLLM_HAS_FLASHINFER_CUBIN = "1" @ VLLM_HAS_FLASHINFER_CUBIN=1',
+  ]);
+  assert.equal(alone.settings.kvConnector, true);
 });
 
 test('launch.json: module, args with comments and trailing commas, env, the flag as a located setting', () => {
@@ -184,6 +186,29 @@ test('python -m, docker run with -e, and a program that is not vLLM', () => {
   const docker = shell('docker run -e VLLM_MLA_DISABLE=1 --gpus all vllm/vllm-openai --attention-backend TRITON_MLA');
   assert.deepEqual([docker.settings.backend, docker.mlaDisabled], ['TRITON_MLA', true]);
   assert.deepEqual(shell('train.py --dtype half --model m').located, []);
+});
+
+test('text-only mode: the switch, or no input of any kind; anything between is said to be unknown', () => {
+  const rows: readonly (readonly [string, true | undefined, readonly string[]])[] = [
+    ['--language-model-only', true, []],
+    [`--limit-mm-per-prompt '{"image": 0, "video": 0, "audio": 0}'`, true, []],
+    [`--limit-mm-per-prompt '{"image": {"count": 0}, "video": 0, "audio": 0}'`, true, []],
+    ['--limit-mm-per-prompt.image 0 --limit-mm-per-prompt.video=0 --limit-mm-per-prompt.audio 0', true, []],
+    [`--limit-mm-per-prompt '{"image": 0}'`, undefined, ['info notJudged']],
+    [`--limit-mm-per-prompt '{"image": 2, "video": 0, "audio": 0}'`, undefined, []],
+    ['--disable-sliding-window', undefined, ['warning notJudged']],
+  ];
+  for (const [options, textOnly, problems] of rows) {
+    const parsed = shell(`vllm serve m ${options}`);
+    assert.equal(parsed.settings.textOnly, textOnly, options);
+    assert.deepEqual(
+      parsed.problems.map((problem) => `${problem.severity} ${problem.code}`),
+      problems,
+      options,
+    );
+  }
+  const yaml = parseServeFile('f', 'limit-mm-per-prompt: {image: 0, video: 0, audio: 0}\n', 'vllmYaml');
+  assert.equal(yaml.settings.textOnly, true);
 });
 
 const REFUSED: ReadonlyArray<readonly [string, ServeFileKind, string, ServeProblemCode, string]> = [
