@@ -106,9 +106,11 @@ function versionFour(place: Place, insteadOfFlag: boolean): readonly ConfigFix[]
   const without = applyTextEdits(text, removed.edits);
   const set = editAttentionField(without, { field: 'flash_attn_version', value: 4 }, vllmVersion);
   if (!set.ok) return [];
+  const result = applyTextEdits(without, set.edits);
+  if (insteadOfFlag && written({ ...place, text: result }, FLAG) !== undefined) return [];
   return offered('fa4', insteadOfFlag ? 'Write flash_attn_version: 4 instead' : 'Set flash_attn_version: 4 as well', {
     ok: true,
-    edits: difference(text, applyTextEdits(without, set.edits)),
+    edits: difference(text, result),
   });
 }
 
