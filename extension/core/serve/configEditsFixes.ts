@@ -7,7 +7,8 @@ import { resolveRelease, within } from '../catalog/releases';
 import { SYSTEM_FLASH_ATTN_FIELD } from '../rules/flashAttnFlag';
 import { applyTextEdits, editAttentionField, removeSetting } from './configEdits';
 import type { ConfigEditResult, ConfigTextEdit } from './configEdits';
-import { removeArgument, removeVariable, replaceValue } from './configEditsWords';
+import { removeVariable } from './configEditsVariable';
+import { removeArgument, replaceValue } from './configEditsWords';
 import { parseServeFile, serveFileKind, type ServeFileKind } from './serveConfig';
 import type { Finding } from '../verdict';
 
