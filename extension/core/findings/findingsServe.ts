@@ -2,21 +2,16 @@
  * Findings about what a serve file says under a release: dead environment variables, settings that exclude each other,
  * fields the release does not have, values of the wrong kind. Each points at its place in the file.
  */
-import {
-  attentionConfigFields,
-  configSource,
-  fieldEffect,
-  fieldSpan,
-  flashAttnVersionValues,
-} from '../catalog/configFields';
+import { configSource, fieldEffect, fieldSpan, flashAttnVersionValues } from '../catalog/configFields';
 import { envEffect, findEnvVariable } from '../catalog/envVars';
 import { kvCacheDtypes } from '../catalog/kvCacheDtype';
 import { resolveRelease, within, type Release } from '../catalog/releases';
 import { locateFindings, type FindingRanges, type FindingSetting } from './findings';
+import { insteadOfVariable } from './variableSuccessor';
 import { passingText, SYSTEM_FLASH_ATTN_FIELD } from '../rules/flashAttnFlag';
 import type { ParsedServe } from '../serve/serveConfig';
 import type { LocatedSetting } from '../serve/serveConfigArgs';
-import { copyFix, type Finding, type Fix, type Severity, type Source, type SourceRange } from '../verdict';
+import type { Finding, Fix, Severity, Source, SourceRange } from '../verdict';
 
 /** The parts of a parsed serve file that are judged here. */
 export type JudgedServe = Pick<ParsedServe, 'located' | 'env'>;
@@ -46,15 +41,7 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
       return [];
     }
     const source: Source = { where: `vllm ${release} envs.py` };
-    const successor = variable.replacedBy;
-    const instead =
-      successor !== null && attentionConfigFields(release).includes(successor)
-        ? `Use --attention-config.${successor} instead.`
-        : 'Remove it.';
-    const argument =
-      successor !== null && instead !== 'Remove it.' && entry.value !== null && /^[\w.-]+$/.test(entry.value)
-        ? [copyFix(`--attention-config.${successor}=${entry.value}`)]
-        : [];
+    const instead = insteadOfVariable(release, variable.replacedBy, entry.value, located);
     if (effect === 'deprecated') {
       return [
         make(
@@ -62,10 +49,10 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
           entry.name,
           'warning',
           `${entry.name} overrides the configuration, but is deprecated`,
-          `vLLM ${release} still reads it; it is gone from 0.15.0 on. ${instead}`,
+          `vLLM ${release} still reads it; it is gone from 0.15.0 on. ${instead.text}`,
           source,
           entry.range,
-          argument,
+          instead.fixes,
         ),
       ];
     }
@@ -82,10 +69,10 @@ function deadVariables(release: Release, { env, located }: JudgedServe): readonl
         entry.name,
         stops ? 'error' : 'warning',
         `${entry.name} has no effect in vLLM ${release}`,
-        `It was read up to ${variable.until ?? ''}. ${consequence} ${instead}`,
+        `It was read up to ${variable.until ?? ''}. ${consequence} ${instead.text}`,
         source,
         entry.range,
-        argument,
+        instead.fixes,
       ),
     ];
   });

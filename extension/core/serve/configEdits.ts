@@ -2,13 +2,14 @@
  * Smallest possible edits of a vLLM YAML file: one field of `attention-config` set or removed; comments, order, quoting and
  * every other byte stay. Pure: text in, text edits out. Every edit is checked by reading the edited text again.
  */
-import type { Edit } from 'jsonc-parser';
-import { applyEdits as applyJsonEdits, modify } from 'jsonc-parser';
-import type { Node, Pair, Scalar, YAMLMap } from 'yaml';
+import type { Edit, ParseError } from 'jsonc-parser';
+import { applyEdits as applyJsonEdits, findNodeAtLocation, modify, parseTree } from 'jsonc-parser';
+import type { Scalar, YAMLMap } from 'yaml';
 import { isMap, isNode, isScalar } from 'yaml';
 import type { EnvironmentFacts } from '../environment';
 import { declaresAttentionField } from '../environment';
 import { isAtLeast } from '../model/modelShapeReleases';
+import { keyNode, keyOf, pairEnd, removeChain, startOfLine, type Entry, type YamlPair } from './configEditsYaml';
 import { parseServeFile } from './serveConfig';
 import type { LocatedSetting } from './serveConfigArgs';
 import { canonicalOption, noFindings } from './serveConfigArgs';
@@ -98,53 +99,11 @@ function yamlScalar(value: string | number | boolean): string {
   return /^[A-Za-z_][\w.-]*$/.test(value) && !YAML_WORDS.test(value) ? value : JSON.stringify(value);
 }
 
-type YamlPair = Pair<unknown, unknown>;
-
 /** Offset behind the last character of the line that holds `offset`, before its line end. */
 function endOfLine(text: string, offset: number): number {
   const newline = text.indexOf('\n', offset);
   const end = newline === -1 ? text.length : newline;
   return end > 0 && text[end - 1] === '\r' && end > offset ? end - 1 : end;
-}
-
-function startOfLine(text: string, offset: number): number {
-  return text.lastIndexOf('\n', offset - 1) + 1;
-}
-
-function keyOf(pair: YamlPair): string {
-  return isScalar(pair.key) ? String(pair.key.value) : '';
-}
-
-function keyNode(pair: YamlPair): Node {
-  return pair.key as Node;
-}
-
-/** End of a pair's own text: its value, or its key when the value is empty. */
-function pairEnd(pair: YamlPair): number {
-  const [, keyEnd] = nodeSpan(keyNode(pair));
-  return isNode(pair.value) ? Math.max(keyEnd, nodeSpan(pair.value)[1]) : keyEnd;
-}
-
-/** Removes the lines of a block pair, with the comment behind it on its last line; comments above stay. */
-function removeLines(text: string, pair: YamlPair): ConfigTextEdit {
-  const start = startOfLine(text, nodeSpan(keyNode(pair))[0]);
-  // A block collection's text ends where the next line begins; step back onto its last line.
-  let end = pairEnd(pair);
-  while (end > start && /\s/.test(text[end - 1] ?? '')) end -= 1;
-  const newline = text.indexOf('\n', end);
-  const stop = newline === -1 ? text.length : newline + 1;
-  return { offset: start, length: stop - start, newText: '' };
-}
-
-/** Removes a pair of a flow mapping with the comma that belongs to it. */
-function removeFromFlow(text: string, map: YAMLMap<unknown, unknown>, pair: YamlPair): ConfigTextEdit {
-  const index = map.items.indexOf(pair);
-  const next = map.items[index + 1];
-  const previous = map.items[index - 1];
-  const [start] = nodeSpan(keyNode(pair));
-  if (next !== undefined) return { offset: start, length: nodeSpan(keyNode(next))[0] - start, newText: '' };
-  const from = previous === undefined ? start : pairEnd(previous);
-  return { offset: from, length: pairEnd(pair) - from, newText: '' };
 }
 
 /** Where in the file the field is, or where it belongs. */
@@ -205,18 +164,19 @@ function append(places: Places, lines: readonly string[]): ConfigTextEdit {
   return { offset: text.length, length: 0, newText: before + lines.join(eol) + eol };
 }
 
-/** Sets or removes a field inside `attention-config: '{"json": …}'`, keeping the quotes around it. */
+/** Sets or removes what stands at a path inside `attention-config: '{"json": …}'`, keeping the quotes around it. */
 function editJsonString(
   text: string,
   scalar: Scalar,
-  change: AttentionFieldChange,
+  path: readonly string[],
+  value: AttentionFieldChange['value'],
 ): ConfigTextEdit | ConfigEditRefusal {
   const [start, end] = nodeSpan(scalar);
   const json = typeof scalar.value === 'string' ? scalar.value : '';
   const inner = text.slice(start + 1, end - 1);
   const shift = text.slice(start, end) === json ? 0 : inner === json ? 1 : null;
   if (shift === null) return refused('unsupportedForm', 'attention-config is an escaped string; change it by hand.');
-  const edits: Edit[] = modify(json, [change.field], change.value ?? undefined, {});
+  const edits: Edit[] = modify(json, [...path], value ?? undefined, {});
   const changed = applyJsonEdits(json, edits);
   if (shift === 1 && text[start] === "'" && changed.includes("'")) {
     return refused(
@@ -231,33 +191,6 @@ function editJsonString(
   return { offset: start, length: end - start, newText: quoted };
 }
 
-/** A pair and the mapping that holds it. */
-interface Entry {
-  readonly map: YAMLMap<unknown, unknown>;
-  readonly pair: YamlPair;
-}
-
-/**
- * Removes the last entry of a chain from the top of the file to it. A mapping that would be left without entries goes with
- * its key, because vLLM takes no empty one; comment lines in between stay.
- */
-function removeChain(text: string, chain: readonly Entry[]): readonly ConfigTextEdit[] {
-  let top = chain.length - 1;
-  while (top > 0 && chain[top]?.map.items.length === 1) top -= 1;
-  const removed = chain.slice(top);
-  const [first] = removed;
-  const last = removed.at(-1);
-  if (first === undefined || last === undefined) return [];
-  if (first.map.flow === true) return [removeFromFlow(text, first.map, first.pair)];
-  if (removed.slice(1).some((entry) => entry.map.flow === true)) return [removeLines(text, first.pair)];
-  const keyLines = removed.slice(0, -1).map(({ pair }): ConfigTextEdit => {
-    const [keyStart] = nodeSpan(keyNode(pair));
-    const offset = startOfLine(text, keyStart);
-    return { offset, length: text.indexOf('\n', keyStart) + 1 - offset, newText: '' };
-  });
-  return [...keyLines, removeLines(text, last.pair)];
-}
-
 /** The chain of entries to a canonical setting (`attention_config.backend_per_kind.mamba`, `block_size`), `null` without. */
 function findChain(places: Places, name: string): readonly Entry[] | null {
   const { root } = places;
@@ -265,14 +198,14 @@ function findChain(places: Places, name: string): readonly Entry[] | null {
   const [option = '', ...fields] = name.split('.');
   const dotted = `--${option.replaceAll('_', '-')}${fields.map((field) => `.${field}`).join('')}`;
   const direct = root.items.find((pair) => canonicalOption(`--${keyOf(pair)}`) === dotted);
-  if (direct !== undefined) return [{ map: root, pair: direct }];
+  if (direct !== undefined) return [{ holder: root, item: direct }];
   const chain: Entry[] = [];
   let map: YAMLMap<unknown, unknown> = root;
   for (const [depth, part] of [option, ...fields].entries()) {
     const wanted = depth === 0 ? `--${part.replaceAll('_', '-')}` : part;
     const pair = map.items.find((item) => (depth === 0 ? canonicalOption(`--${keyOf(item)}`) : keyOf(item)) === wanted);
     if (pair === undefined) return null;
-    chain.push({ map, pair });
+    chain.push({ holder: map, item: pair });
     if (depth === fields.length) return chain;
     if (!isMap(pair.value)) return null;
     map = pair.value;
@@ -280,20 +213,23 @@ function findChain(places: Places, name: string): readonly Entry[] | null {
   return null;
 }
 
-function removeField(
-  places: Places,
-  field: string,
-): ConfigTextEdit | readonly ConfigTextEdit[] | ConfigEditRefusal | null {
-  const { text, whole, backend } = places;
-  if (whole !== undefined && isScalar(whole.value) && typeof whole.value.value === 'string') {
-    const own = findChain(places, `attention_config.${field}`);
-    return own === null ? editJsonString(text, whole.value, { field, value: null }) : removeChain(text, own);
+/** The edits that remove a setting by its canonical name, `null` when it is not there. */
+function removeNamed(places: Places, name: string): readonly ConfigTextEdit[] | ConfigEditRefusal | null {
+  const { text, whole } = places;
+  const chain = findChain(places, name);
+  if (chain !== null) {
+    return (
+      removeChain(text, chain) ??
+      refused('unsupportedForm', `${name} shares its line with something else; change it by hand.`)
+    );
   }
-  const chain =
-    field === 'backend' && backend !== undefined
-      ? findChain(places, 'attention_backend')
-      : findChain(places, `attention_config.${field}`);
-  return chain === null ? null : removeChain(text, chain);
+  const [option, ...path] = name.split('.');
+  if (option !== 'attention_config' || !isScalar(whole?.value) || typeof whole.value.value !== 'string') return null;
+  const errors: ParseError[] = [];
+  const tree = parseTree(whole.value.value, errors);
+  if (tree === undefined || errors.length > 0 || findNodeAtLocation(tree, path) === undefined) return null;
+  const edit = editJsonString(text, whole.value, path, null);
+  return 'code' in edit ? edit : [edit];
 }
 
 function setField(
@@ -321,7 +257,7 @@ function setField(
     );
   }
   const node = whole.value;
-  if (isScalar(node) && typeof node.value === 'string') return editJsonString(text, node, { field, value });
+  if (isScalar(node) && typeof node.value === 'string') return editJsonString(text, node, [field], value);
   if (!isMap(node)) {
     if (isNode(node) && nodeSpan(node)[1] > nodeSpan(node)[0]) {
       return refused('unsupportedForm', 'attention-config holds something other than fields; change it by hand.');
@@ -372,7 +308,12 @@ export function editAttentionField(text: string, change: AttentionFieldChange, v
   const places = findPlaces(text, source?.root ?? null);
   const edit =
     change.value === null
-      ? removeField(places, change.field)
+      ? removeNamed(
+          places,
+          change.field === 'backend' && places.backend !== undefined
+            ? 'attention_backend'
+            : `attention_config.${change.field}`,
+        )
       : setField(places, change.field, change.value, isAtLeast(vllmVersion, '0.16.0'));
   if (edit === null) return { ok: true, edits: [] };
   if ('code' in edit) return fail(edit);
@@ -407,9 +348,9 @@ export function removeSetting(text: string, name: string): ConfigEditResult {
   if (problem !== undefined) {
     return fail(refused('documentErrors', `Line ${problem.range.startLine + 1}: ${problem.text}`));
   }
-  const chain = findChain(findPlaces(text, source?.root ?? null), name);
-  if (chain === null) return { ok: true, edits: [] };
-  const edits = removeChain(text, chain);
+  const edits = removeNamed(findPlaces(text, source?.root ?? null), name);
+  if (edits === null) return { ok: true, edits: [] };
+  if ('code' in edits) return fail(edits);
   const names = new Set([name]);
   const before = parseServeFile('', text, 'vllmYaml');
   const after = parseServeFile('', applyTextEdits(text, edits), 'vllmYaml');

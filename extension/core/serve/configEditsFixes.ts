@@ -7,7 +7,8 @@ import { resolveRelease, within } from '../catalog/releases';
 import { SYSTEM_FLASH_ATTN_FIELD } from '../rules/flashAttnFlag';
 import { applyTextEdits, editAttentionField, removeSetting } from './configEdits';
 import type { ConfigEditResult, ConfigTextEdit } from './configEdits';
-import { removeArgument, removeVariable, replaceValue } from './configEditsWords';
+import { removeVariable } from './configEditsVariable';
+import { removeArgument, replaceValue } from './configEditsWords';
 import { parseServeFile, serveFileKind, type ServeFileKind } from './serveConfig';
 import type { Finding } from '../verdict';
 
@@ -107,9 +108,11 @@ function versionFour(place: Place, insteadOfFlag: boolean): readonly ConfigFix[]
   const without = applyTextEdits(text, removed.edits);
   const set = editAttentionField(without, { field: 'flash_attn_version', value: 4 }, vllmVersion);
   if (!set.ok) return [];
+  const result = applyTextEdits(without, set.edits);
+  if (insteadOfFlag && written({ ...place, text: result }, FLAG) !== undefined) return [];
   return offered('fa4', insteadOfFlag ? 'Write flash_attn_version: 4 instead' : 'Set flash_attn_version: 4 as well', {
     ok: true,
-    edits: difference(text, applyTextEdits(without, set.edits)),
+    edits: difference(text, result),
   });
 }
 

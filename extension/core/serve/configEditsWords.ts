@@ -1,16 +1,18 @@
 /**
- * Edits of serve files that are not vLLM YAML: shell scripts, Dockerfiles, compose files, launch.json, `.env`. A place is
- * found by the setting's own range, and a candidate counts only when the edited file reads back as before without it.
+ * Edits of the arguments in serve files that are not vLLM YAML: shell scripts, Dockerfiles, compose files, launch.json. A
+ * place is found by the setting's own range, and an edit counts only when the edited file reads back as intended.
  */
 import type { ConfigEditResult, ConfigTextEdit } from './configEdits';
 import { applyTextEdits } from './configEdits';
+import { cut, GAP } from './configEditsShell';
 import { parseServeFile, type ParsedServe, type ServeFileKind } from './serveConfig';
 import type { SourceRange } from '../verdict';
 
-const NOTHING: ConfigEditResult = { ok: true, edits: [] };
+/** No edit is safe. */
+export const NOTHING: ConfigEditResult = { ok: true, edits: [] };
 
 /** Offsets of a range in the text it is about. */
-function offsetsOf(text: string, range: SourceRange): readonly [number, number] {
+export function offsetsOf(text: string, range: SourceRange): readonly [number, number] {
   const lines = text.split('\n');
   const offset = (line: number, column: number): number =>
     lines.slice(0, line).reduce((sum, each) => sum + each.length + 1, 0) + column;
@@ -34,60 +36,20 @@ function countProblems({ problems }: ParsedServe): number {
   return problems.filter((problem) => problem.code !== 'nothingFound').length;
 }
 
-/** The first candidate after which the file says the same but for `name`, and of `name` what is wanted. */
-function firstThatHolds(
+/** The edits, when the file then says the same but for `name`, and of `name` what is wanted. */
+export function whatHolds(
   path: string,
   text: string,
   kind: ServeFileKind,
   name: string,
   wanted: (after: ParsedServe) => boolean,
-  candidates: readonly (ConfigTextEdit | null)[],
+  edits: readonly ConfigTextEdit[],
 ): ConfigEditResult {
   const before = parseServeFile(path, text, kind);
-  for (const edit of candidates) {
-    if (edit === null) continue;
-    const after = parseServeFile(path, applyTextEdits(text, [edit]), kind);
-    const same = saysWithout(after, name) === saysWithout(before, name);
-    if (same && wanted(after) && countProblems(after) <= countProblems(before)) return { ok: true, edits: [edit] };
-  }
-  return NOTHING;
+  const after = parseServeFile(path, applyTextEdits(text, edits), kind);
+  const same = saysWithout(after, name) === saysWithout(before, name);
+  return same && wanted(after) && countProblems(after) <= countProblems(before) ? { ok: true, edits } : NOTHING;
 }
-
-const cut = (start: number, end: number): ConfigTextEdit => ({ offset: start, length: end - start, newText: '' });
-
-/** The lines of a range as a whole, when nothing but it and `around` stands on them. */
-function wholeLines(text: string, start: number, end: number, before: RegExp, after: RegExp): ConfigTextEdit | null {
-  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
-  const newline = text.indexOf('\n', end);
-  const lineEnd = newline === -1 ? text.length : newline;
-  const alone = before.test(text.slice(lineStart, start)) && after.test(text.slice(end, lineEnd));
-  return alone ? cut(lineStart, newline === -1 ? text.length : newline + 1) : null;
-}
-
-/** Removes an environment variable: its line when it stands alone, else the word with the blanks behind it. */
-export function removeVariable(path: string, text: string, kind: ServeFileKind, name: string): ConfigEditResult {
-  const places = parseServeFile(path, text, kind).env.filter((each) => each.name === name);
-  const [place] = places;
-  if (place === undefined || places.length > 1) return NOTHING;
-  const [start, end] = offsetsOf(text, place.range);
-  const blanks = /^[ \t]*/.exec(text.slice(end))?.[0].length ?? 0;
-  return firstThatHolds(path, text, kind, name, (after) => after.env.every((each) => each.name !== name), [
-    // Not behind a line that goes on: the line below would be joined to another command.
-    text.slice(0, text.lastIndexOf('\n', start - 1) + 1).endsWith('\\\n')
-      ? null
-      : wholeLines(
-          text,
-          start,
-          end,
-          /^\s*(?:(?:export|ENV|ARG)\s+|-\s*)?["']?(?:[\w]+["']?\s*[:=]\s*["']?)?$/,
-          /^["']?\s*(?:#.*)?\r?$/,
-        ),
-    kind === 'shell' || kind === 'dockerfile' ? cut(start, end + blanks) : null,
-  ]);
-}
-
-/** Words between two arguments: blanks, and line ends that are escaped. */
-const GAP = String.raw`(?:[ \t]|\\\r?\n)+`;
 
 /** Removes an option and its value from a command line of a shell script, a Dockerfile or a compose command. */
 export function removeArgument(path: string, text: string, kind: ServeFileKind, name: string): ConfigEditResult {
@@ -99,7 +61,7 @@ export function removeArgument(path: string, text: string, kind: ServeFileKind, 
   if (option === null) return NOTHING;
   const quote = /["']$/.exec(option[0])?.[0] ?? '';
   const stop = quote !== '' && text.startsWith(quote, end) ? end + 1 : end;
-  return firstThatHolds(path, text, kind, name, (after) => after.located.every((each) => each.name !== name), [
+  return whatHolds(path, text, kind, name, (after) => after.located.every((each) => each.name !== name), [
     cut(option.index, stop),
   ]);
 }
@@ -118,7 +80,7 @@ export function replaceValue(
     .at(-1);
   if (place === undefined) return NOTHING;
   const [start, end] = offsetsOf(text, place.range);
-  return firstThatHolds(
+  return whatHolds(
     path,
     text,
     kind,

@@ -36,6 +36,31 @@ test('FA4 is offered in place of the flag only where the release has it, and onc
   ]);
 });
 
+test('inside a JSON value, the flag goes before FA4 is written in its place', () => {
+  const instead = 'Write flash_attn_version: 4 instead';
+  const remove = 'Remove attention_config.use_system_flash_attn';
+  assert.deepEqual(
+    fixes('a.yaml', `attention-config: '{"use_system_flash_attn": true, "backend": "FLASH_ATTN"}' # x\n`, '0.33.0'),
+    {
+      [remove]: `attention-config: '{"backend": "FLASH_ATTN"}' # x\n`,
+      [instead]: `attention-config: '{"backend": "FLASH_ATTN","flash_attn_version": 4}' # x\n`,
+    },
+  );
+  assert.deepEqual(fixes('a.yaml', `attention-config: '{"use_system_flash_attn": true}'\n`, '0.33.0'), {
+    [remove]: `attention-config: '{}'\n`,
+    [instead]: `attention-config: '{"flash_attn_version": 4}'\n`,
+  });
+  // Escaped text cannot be edited in place, and a fix that leaves the flag is none.
+  assert.deepEqual(fixes('a.yaml', 'attention-config: "{\\"use_system_flash_attn\\": true}"\n', '0.33.0'), {});
+});
+
+test('a field inside JSON text that cannot be read is left alone', () => {
+  const finding = { id: 'unknown-config-field:x', code: 'unknown-config-field' };
+  for (const json of ['', 'x', '{"x": 1,}', '{"y": {"x": 1}}']) {
+    assert.deepEqual(configFixes(finding, 'a.yaml', `attention-config: '${json}'\n`, '0.33.0'), [], json);
+  }
+});
+
 test('a version written as a string becomes a number', () => {
   const text = 'attention-config: {flash_attn_version: "4"} # x\n';
   assert.deepEqual(fixes('a.yaml', text, '0.33.0'), {
