@@ -11,7 +11,7 @@ import { insteadOfVariable } from './variableSuccessor';
 import { passingText, SYSTEM_FLASH_ATTN_FIELD } from '../rules/flashAttnFlag';
 import type { ParsedServe } from '../serve/serveConfig';
 import type { LocatedSetting } from '../serve/serveConfigArgs';
-import type { Finding, Fix, Severity, Source, SourceRange } from '../verdict';
+import { copyFix, type Finding, type Fix, type Severity, type Source, type SourceRange } from '../verdict';
 
 /** The parts of a parsed serve file that are judged here. */
 export type JudgedServe = Pick<ParsedServe, 'located' | 'env'>;

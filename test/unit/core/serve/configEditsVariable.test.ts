@@ -120,8 +120,8 @@ describe('Kubernetes: the whole list item goes', () => {
     ['the only one in braces', `${POD}      env: [{name: ${X}, value: A}]\n`, POD],
     [
       'in a second document',
-      `${POD}---\n${POD}      env:\n        - name: ${X}\n          value: A\n`,
-      `${POD}---\n${POD}`,
+      `apiVersion: v1\nkind: Service\n---\n${POD}      env:\n        - name: ${X}\n          value: A\n`,
+      `apiVersion: v1\nkind: Service\n---\n${POD}`,
     ],
     [
       'a script',
