@@ -218,6 +218,23 @@ test('compare: exit code 1 on a regression, 0 without, 1 for a file that is no r
   assert.equal((await attnDiag(['compare', bad, good])).code, 0);
   const json = await attnDiag(['compare', good, bad, '--json']);
   assert.equal((JSON.parse(json.out) as { regressions: number }).regressions, 1);
+  assert.match((await attnDiag(['compare', good, good])).out, /^No regression in 1 compared row\.$/m);
+  const rowless = path.join(folder, 'rowless.json');
+  await writeFile(
+    rowless,
+    printReport({
+      ...parseReport(report('ok'), ''),
+      rows: [],
+      failure: { code: 'x', text: 'The GPU helper crashed.' },
+    }),
+  );
+  const nothing = await attnDiag(['compare', good, rowless]);
+  assert.equal(nothing.code, 1);
+  assert.match(nothing.out, /ended early: The GPU helper crashed\. Nothing could be compared\. 1 row is missing/);
+  const nothingJson = await attnDiag(['compare', good, rowless, '--json']);
+  assert.equal(nothingJson.code, 1);
+  const { passed, compared, missing: gone } = JSON.parse(nothingJson.out) as Record<string, unknown>;
+  assert.deepEqual([passed, compared, gone], [false, 0, 1]);
   const missing = await attnDiag(['compare', good, path.join(folder, 'nothing.json')]);
   assert.equal(missing.code, 1);
   assert.match(missing.err, /no such file/);
