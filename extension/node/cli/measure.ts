@@ -18,6 +18,7 @@ import {
 import { defaultDevice, namedDevice, shortName, withClient } from './client';
 import { cliLogger, deliverReport, EXIT, onlyReport, type CliIo, type ReportTarget } from './io';
 import { exitCodeOf, rowsText, tally } from './rows';
+import { ownControl } from './terminalText';
 
 /** Options that choose the device. */
 export const DEVICE_OPTIONS = {
@@ -145,7 +146,7 @@ class ProgressLine {
   show(text: string): void {
     if (!this.#io.errIsTerminal) return;
     const line = text.slice(0, Math.max(20, this.#io.columns - 1));
-    this.#io.err(`\r${line}${' '.repeat(Math.max(0, this.#shown - line.length))}`);
+    this.#io.err(`${ownControl('\r')}${line}${' '.repeat(Math.max(0, this.#shown - line.length))}`);
     this.#shown = line.length;
   }
 
@@ -155,7 +156,7 @@ class ProgressLine {
   }
 
   clear(): void {
-    if (this.#shown > 0) this.#io.err(`\r${' '.repeat(this.#shown)}\r`);
+    if (this.#shown > 0) this.#io.err(`${ownControl('\r')}${' '.repeat(this.#shown)}${ownControl('\r')}`);
     this.#shown = 0;
   }
 }

@@ -252,6 +252,41 @@ test('colour only on a terminal, and not with NO_COLOR', async () => {
   );
 });
 
+test('control characters from a file reach neither stream as such; colours of ours and the document of JSON stay', async () => {
+  const hostile = '\u001b[32mFOO\u001b[2J\u001b]0;pwned\u0007\r\u009b2J\u007f';
+  const config = path.join(folder, 'hostile.yaml');
+  await writeFile(config, `attention-backend: ${JSON.stringify(hostile).replace('\u007f', '\\x7f')}\n`);
+  const args = ['explain', '--sm', '9.0', '--vllm', '0.33.0', '--config', config];
+  const plain = await attnDiag(args);
+  assert.match(plain.out, /FOO\\u001b\[2J\\u001b\]0;pwned\\u0007\\u000d\\u009b2J\\u007f/i);
+  assert.deepEqual(controls(plain.out), []);
+  // Colours stand in pairs around words of ours; the green of the file is text.
+  const env = { ...process.env, NO_COLOR: '' };
+  const coloured = await attnDiag(args, {}, { outIsTerminal: true, env });
+  const escape = String.fromCharCode(27);
+  assert.deepEqual(new Set(controls(coloured.out)), new Set([escape]));
+  assert.ok(coloured.out.includes(`${escape}[31merror: `));
+  assert.ok(!coloured.out.includes(`${escape}[32m`));
+  const json = await attnDiag([...args, '--json']);
+  assert.deepEqual(controls(json.out), []);
+  // vLLM looks the name up in upper case.
+  const explanation = JSON.stringify(parseReport(json.out, 'stdout').explanation).toLowerCase();
+  assert.ok(explanation.includes(JSON.stringify(hostile).slice(1, -1).toLowerCase()));
+  const refused = await attnDiag(['run', '--preset', hostile]);
+  assert.match(refused.err, /no preset "\\u001b\[32mFOO/);
+  assert.deepEqual(controls(refused.err), []);
+});
+
+/** Control characters in it, but for line breaks and tabs. */
+function controls(text: string): string[] {
+  return text.match(/(?![\n\t])\p{Cc}/gu) ?? [];
+}
+
+test('the progress line of a terminal is rewritten in place', async () => {
+  const { err } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], {}, { errIsTerminal: true });
+  assert.match(err, /\r1\/1 prefill .*\r$/s);
+});
+
 const GEMMA4 = 'test/fixtures/models/gemma-4-31b.json';
 
 test('explain: without a GPU it says which family it speaks of, and names every layer group of the model', async () => {
