@@ -145,6 +145,23 @@ test('run: overlapping presets run each case once', async () => {
   assert.equal(new Set(rows.map((row) => JSON.stringify(row.case))).size, rows.length);
 });
 
+test('run: more cases than one run takes are usage, told before any helper starts', async () => {
+  const numbers = (count: number): string => Array.from({ length: count }, (_, index) => index).join(',');
+  for (const shape of [
+    ['--head-dim', numbers(4097), '--page', '16'],
+    ['--head-dim', numbers(64), '--page', numbers(65)],
+    // Each preset alone would do.
+    ['--preset', 'quick,decode-head-sizes', '--head-dim', numbers(3000), '--page', '16'],
+    // Far more than could be written out.
+    ['--head-dim', numbers(30_000), '--page', numbers(30_000)],
+  ]) {
+    const { code, out, err } = await attnDiag(['run', ...shape], { dieAtStart: 'always' });
+    assert.deepEqual([code, out], [2, '']);
+    assert.match(err, /^\d+ cases are more than the 4096 of one run\./);
+    await assert.rejects(readFile(path.join(folder, `starts-${made}`)), { code: 'ENOENT' });
+  }
+});
+
 test('run: a case that crashes the helper is a row and exit code 1', async () => {
   const { code, out } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], { cases: { 1: 'segv' } });
   assert.equal(code, 1);
