@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline/promises';
 import { runCli } from './cli/main';
 import { EXIT } from './cli/io';
 
-/** Tables are made for this when stdout is not a terminal. */
+/** What is taken for the width of a stream that is no terminal. */
 const DEFAULT_COLUMNS = 100;
 
 const interrupt = new AbortController();
@@ -25,6 +25,7 @@ void runCli(process.argv.slice(2), {
   err: (text) => process.stderr.write(text),
   outIsTerminal: process.stdout.isTTY,
   errIsTerminal: process.stderr.isTTY,
+  errColumns: () => process.stderr.columns || DEFAULT_COLUMNS,
   columns: Math.min(Math.max(process.stdout.columns || DEFAULT_COLUMNS, 80), 120),
   rootDir: path.resolve(__dirname, '..'),
   helperPath: path.join(__dirname, 'helperMain.js'),

@@ -22,6 +22,8 @@ export interface CliIo {
   readonly outIsTerminal: boolean;
   /** stderr is a terminal: progress on one line. */
   readonly errIsTerminal: boolean;
+  /** How wide that terminal is now: a longer line would wrap, and could not be rewritten. */
+  errColumns(): number;
   /** Columns to use for tables. */
   readonly columns: number;
   /** The extension's folder: dist, native and package.json are below it. */

@@ -145,7 +145,7 @@ class ProgressLine {
 
   show(text: string): void {
     if (!this.#io.errIsTerminal) return;
-    const line = text.slice(0, Math.max(20, this.#io.columns - 1));
+    const line = text.slice(0, this.#io.errColumns() - 1);
     this.#io.err(`${ownControl('\r')}${line}${' '.repeat(Math.max(0, this.#shown - line.length))}`);
     this.#shown = line.length;
   }

@@ -31,6 +31,7 @@ async function attnDiag(
     err: (text) => (err += text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 100,
     rootDir: process.cwd(),
     helperPath: path.join(__dirname, 'fakeHelper.child.mjs'),
@@ -299,9 +300,24 @@ function controls(text: string): string[] {
   return text.match(/(?![\n\t])\p{Cc}/gu) ?? [];
 }
 
-test('the progress line of a terminal is rewritten in place', async () => {
-  const { err } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], {}, { errIsTerminal: true });
-  assert.match(err, /\r1\/1 prefill .*\r$/s);
+test('the progress line of a terminal is rewritten in place, and no wider than that of stderr', async () => {
+  const progress = async (errColumns: number): Promise<string[]> => {
+    const io = { errIsTerminal: true, errColumns: () => errColumns, columns: 100 };
+    const { err } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], {}, io);
+    return err.slice(err.indexOf('\n') + 1).split('\r');
+  };
+  for (const columns of [12, 50, 200]) {
+    const lines = await progress(columns);
+    assert.deepEqual([lines[0], lines.at(-1)], ['', '']);
+    assert.ok(lines.some((line) => line.startsWith('1/1 prefill')));
+    const longest = Math.max(...lines.map((line) => line.length));
+    assert.ok(columns === 200 ? longest < 120 : longest === columns - 1, `${longest} of ${columns}`);
+    // Written out in full where there is room.
+    assert.equal(
+      lines.some((line) => line.endsWith(': unsupported')),
+      columns === 200,
+    );
+  }
 });
 
 const GEMMA4 = 'test/fixtures/models/gemma-4-31b.json';

@@ -58,6 +58,7 @@ async function attnDiag(...args: readonly string[]): Promise<{ code: number; out
     err: (text) => (err += text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 400,
     rootDir: process.cwd(),
     helperPath: path.join(folder, 'no-helper'),
