@@ -16,6 +16,9 @@ export const PAGE_SIZES = [16, 32, 64, 128, 256] as const;
 /** Largest number of elements accepted for one dimension; anything above is a typing error, not a workload. */
 const MAX_LENGTH = 16_777_216;
 
+/** More cases than this are not taken for one run: a typing error, not a workload. */
+export const MAX_RUN_CASES = 4096;
+
 const lengthsSchema = v.union([
   v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_LENGTH)),
   v.pipe(

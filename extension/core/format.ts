@@ -12,6 +12,11 @@ export function sentences(...parts: readonly string[]): string {
     .join(' ');
 }
 
+/** A count with its noun: `1 row`, `2 rows`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** Binary bytes with one decimal: `141.0 GiB`. */
 export function formatBytes(bytes: number | null): string {
   if (bytes === null) return NOT_KNOWN;

@@ -5,7 +5,7 @@ import { runCli } from './cli/main';
 import { EXIT } from './cli/io';
 import { textWriter } from './cli/textWriter';
 
-/** Tables are made for this when stdout is not a terminal. */
+/** What is taken for the width of a stream that is no terminal. */
 const DEFAULT_COLUMNS = 100;
 
 const interrupt = new AbortController();
@@ -32,6 +32,7 @@ void runCli(process.argv.slice(2), {
   err,
   outIsTerminal: process.stdout.isTTY,
   errIsTerminal: process.stderr.isTTY,
+  errColumns: () => process.stderr.columns || DEFAULT_COLUMNS,
   columns: Math.min(Math.max(process.stdout.columns || DEFAULT_COLUMNS, 80), 120),
   rootDir: path.resolve(__dirname, '..'),
   helperPath: path.join(__dirname, 'helperMain.js'),

@@ -15,11 +15,16 @@ export async function readReportFile(file: string): Promise<Report> {
   return parseReport(await readTextFile(file, MAX_REPORT_BYTES), file);
 }
 
+/** Reads a text file. Rejects like {@link readFileBytes}. */
+export async function readTextFile(file: string, limitBytes: number): Promise<string> {
+  return (await readFileBytes(file, limitBytes)).toString('utf8');
+}
+
 /**
- * Reads a text file. Rejects with `fileUnreadable`, or with `fileTooLarge`: before anything is read where the size is known, and
+ * Reads a file. Rejects with `fileUnreadable`, or with `fileTooLarge`: before anything is read where the size is known, and
  * at the limit where it is not (files of the kernel say 0).
  */
-export async function readTextFile(file: string, limitBytes: number): Promise<string> {
+export async function readFileBytes(file: string, limitBytes: number): Promise<Buffer> {
   try {
     // A pipe would wait for its other end; Windows has no such flag, and no such pipes.
     const handle = await open(file, constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0));
@@ -34,7 +39,7 @@ export async function readTextFile(file: string, limitBytes: number): Promise<st
         bytes += chunk.length;
         if (bytes > limitBytes) throw new DiagError('fileTooLarge', { path: file, bytes, limitBytes });
       }
-      return Buffer.concat(chunks).toString('utf8');
+      return Buffer.concat(chunks);
     } finally {
       await handle.close();
     }

@@ -2,10 +2,12 @@
  * One run over as many helpers as it takes: a case that crashes or hangs its helper costs its own row, and a new helper
  * goes on with the next case.
  */
+import * as v from 'valibot';
 import { onCancel, type CancelSignal, type Clock } from '../core/async';
 import type { AttentionCase, CaseResult, ResultStatus } from '../core/attentionCase';
 import { describeCase } from '../core/measure/caseGrid';
 import { emptyResult } from '../core/measure/emptyResult';
+import { firstIssue } from '../core/schemaIssue';
 import { DiagError } from '../core/errors';
 import { errorText, exitWords } from '../core/errorText';
 import { runMethod, type RunOptions, type RunParams, type RunProgress, type RunResult } from '../protocol/helperApi';
@@ -144,6 +146,14 @@ async function runPart(
   clock: Clock,
   finish: (caseIndex: number, result: CaseResult) => void,
 ): Promise<Part> {
+  const cases = indices.map((index) => params.cases[index]).filter((each) => each !== undefined);
+  const request = { ...params, cases };
+  // Every helper refuses what its schema does not take. Told here, that is no crash of one, and none is started again for it.
+  const checked = v.safeParse(runMethod.params, request);
+  if (!checked.success) {
+    const where = `parameters of ${runMethod.name}`;
+    throw new DiagError('invalidMessage', { where, problem: firstIssue(checked.issues) });
+  }
   const purpose = { deviceId: params.deviceId };
   const { helper, release } = await lender.acquire(purpose, listeners.signal);
   let current: number | null = null;
@@ -196,12 +206,11 @@ async function runPart(
   });
   watch('context');
   try {
-    const cases = indices.map((index) => params.cases[index]).filter((each) => each !== undefined);
-    const result = await helper.request(
-      runMethod,
-      { ...params, cases },
-      { signal: listeners.signal, onProgress: hear, onCancelAck: listeners.onCancelAck },
-    );
+    const result = await helper.request(runMethod, request, {
+      signal: listeners.signal,
+      onProgress: hear,
+      onCancelAck: listeners.onCancelAck,
+    });
     return result.ended === 'cancelled' ? { kind: 'cancelled' } : { kind: 'complete' };
   } catch (caught) {
     const error = watchdog ?? DiagError.from(caught);

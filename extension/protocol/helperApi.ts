@@ -3,7 +3,7 @@
  * Everything that comes from the helper is parsed with these schemas before anybody else sees it.
  */
 import * as v from 'valibot';
-import { attentionCaseSchema, caseResultSchema, ceilingsSchema } from '../core/attentionCase';
+import { attentionCaseSchema, caseResultSchema, ceilingsSchema, MAX_RUN_CASES } from '../core/attentionCase';
 import { probeLevelSchema, systemFactsSchema, type SystemFacts } from '../core/facts';
 import type { RpcEvent, RpcMethod } from './rpc';
 
@@ -58,7 +58,7 @@ export const DEFAULT_RUN_OPTIONS: RunOptions = {
 
 export const runParamsSchema = v.object({
   deviceId: v.string(),
-  cases: v.pipe(v.array(attentionCaseSchema), v.minLength(1), v.maxLength(4096)),
+  cases: v.pipe(v.array(attentionCaseSchema), v.minLength(1), v.maxLength(MAX_RUN_CASES)),
   options: runOptionsSchema,
 });
 export type RunParams = v.InferOutput<typeof runParamsSchema>;

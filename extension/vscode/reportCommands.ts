@@ -92,6 +92,7 @@ export async function compareReports(): Promise<void> {
   const content = comparisonMarkdown(
     [path.basename(before.path), path.basename(after.path)],
     compareRows(older.rows, newer.rows),
+    newer.failure,
   );
   await vscode.window.showTextDocument(await vscode.workspace.openTextDocument({ language: 'markdown', content }));
 }

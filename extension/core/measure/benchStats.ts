@@ -13,7 +13,7 @@ export type Change =
   | 'fixed'
   /** Ended `ok` before and does not now. */
   | 'broken'
-  /** Not `ok` in both, or a time that another process disturbed. */
+  /** Not `ok` in both, cancelled, a time on one side only, or one that another process disturbed. */
   | 'notComparable'
   | 'onlyBefore'
   | 'onlyAfter';
@@ -71,6 +71,11 @@ export function summarizeEngines(comparisons: readonly RowComparison[]): EngineS
   });
 }
 
+/** True for a pair that says something; the other changes leave open what became of the case. */
+export function isCompared(change: Change): boolean {
+  return change !== 'notComparable' && change !== 'onlyBefore' && change !== 'onlyAfter';
+}
+
 /** True for what an upgrade must not do. */
 export function isRegression(change: Change): boolean {
   return change === 'slower' || change === 'broken';
@@ -94,7 +99,8 @@ function changeOf(before: CaseResult, after: CaseResult, timeRatio: number | nul
   if (before.status !== 'ok' && after.status === 'ok') return before.status === 'cancelled' ? 'notComparable' : 'fixed';
   if (before.status !== 'ok' || before.contended || after.contended) return 'notComparable';
   // Both were checked only: right then, right now.
-  if (timeRatio === null || before.gpuMs === null || after.gpuMs === null) return 'same';
+  if (before.gpuMs === null && after.gpuMs === null) return 'same';
+  if (timeRatio === null || before.gpuMs === null || after.gpuMs === null) return 'notComparable';
   if (timeRatio > 1 + noiseShare && after.gpuMs.p10 > before.gpuMs.p90) return 'slower';
   if (timeRatio < 1 / (1 + noiseShare) && after.gpuMs.p90 < before.gpuMs.p10) return 'faster';
   return 'same';

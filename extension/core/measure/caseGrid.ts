@@ -1,5 +1,6 @@
 /** From the request form of panel and command line to the cases it stands for. */
-import type { AttentionCase } from '../attentionCase';
+import { MAX_RUN_CASES, type AttentionCase } from '../attentionCase';
+import { DiagError } from '../errors';
 import { formatPageSize, formatTokens } from '../format';
 import type { RequestForm } from './requestForm';
 
@@ -48,9 +49,23 @@ export function expandForm(form: RequestForm): AttentionCase[] {
   return cases;
 }
 
-/** The cases of several forms, each once: presets overlap (contiguous decode is part of a paged sweep too). */
+/**
+ * The cases of several forms, each once: presets overlap (contiguous decode is part of a paged sweep too). Throws `usage` when
+ * they are more than one run takes.
+ */
 export function expandForms(forms: readonly RequestForm[]): AttentionCase[] {
-  return [...new Map(forms.flatMap(expandForm).map((each) => [JSON.stringify(each), each])).values()];
+  // Counted first: two long lists make more cases than there is memory for.
+  for (const form of forms) refuseTooMany(new Set(form.headDims).size * new Set(form.pageSizes).size);
+  const cases = [...new Map(forms.flatMap(expandForm).map((each) => [JSON.stringify(each), each])).values()];
+  refuseTooMany(cases.length);
+  return cases;
+}
+
+function refuseTooMany(count: number): void {
+  if (count <= MAX_RUN_CASES) return;
+  throw new DiagError('usage', {
+    problem: `${count} cases are more than the ${MAX_RUN_CASES} of one run. Ask for fewer head sizes or page sizes.`,
+  });
 }
 
 /** `128`, or `192/128` where keys and values differ. */

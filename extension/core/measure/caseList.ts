@@ -1,13 +1,12 @@
 /** Cases from a file: what presets cannot express, and cases of a report run again. */
 import * as v from 'valibot';
-import { attentionCaseSchema, type AttentionCase } from '../attentionCase';
+import { attentionCaseSchema, MAX_RUN_CASES, type AttentionCase } from '../attentionCase';
 import { DiagError } from '../errors';
 import { firstIssue } from '../schemaIssue';
 import { FORM_SEED, valueHeadDim } from './caseGrid';
 
 /** Larger files are refused before they are read. */
 export const MAX_CASE_LIST_BYTES = 4 * 1024 * 1024;
-const MAX_CASES = 4096;
 
 const entries = attentionCaseSchema.entries;
 
@@ -47,7 +46,8 @@ export function parseCaseList(text: string, path: string): AttentionCase[] {
   }
   if (!Array.isArray(document)) return refuse('it is not a list of cases: [{"op": "prefill", …}, …]');
   if (document.length === 0) return refuse('it lists no case');
-  if (document.length > MAX_CASES) return refuse(`it lists ${document.length} cases; ${MAX_CASES} is the limit`);
+  if (document.length > MAX_RUN_CASES)
+    return refuse(`it lists ${document.length} cases; ${MAX_RUN_CASES} is the limit`);
   const cases = document.map((item: unknown, index): AttentionCase => {
     const parsed = v.safeParse(listedCaseSchema, item);
     if (!parsed.success) return refuse(`case ${index + 1}: ${firstIssue(parsed.issues)}`);

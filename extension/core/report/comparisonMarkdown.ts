@@ -3,13 +3,19 @@ import type { ResultRow } from '../attentionCase';
 import { isRegression, type RowComparison } from '../measure/benchStats';
 import { describeCase } from '../measure/caseGrid';
 import { formatMs, NOT_KNOWN } from '../format';
+import { comparisonVerdict } from './comparisonVerdict';
+import type { Report } from './report';
 
 /**
- * A heading, the count of regressions, and one table row per pair.
+ * A heading, the verdict, and one table row per pair.
  * @param names what to call the two reports, older first
+ * @param failure why the second report ended early; `null` = it did not
  */
-export function comparisonMarkdown(names: readonly [string, string], comparisons: readonly RowComparison[]): string {
-  const regressions = comparisons.filter((each) => isRegression(each.change)).length;
+export function comparisonMarkdown(
+  names: readonly [string, string],
+  comparisons: readonly RowComparison[],
+  failure: Report['failure'],
+): string {
   const cells = comparisons.map((each): string[] => {
     const row = each.before ?? each.after;
     return [
@@ -24,9 +30,7 @@ export function comparisonMarkdown(names: readonly [string, string], comparisons
   return [
     `# ${escapeCell(names[0])} → ${escapeCell(names[1])}`,
     '',
-    regressions === 0
-      ? `No regression in ${comparisons.length} rows.`
-      : `${regressions} of ${comparisons.length} rows became slower or broke.`,
+    comparisonVerdict(comparisons, failure).text,
     '',
     ...[
       ['engine', 'case', 'before', 'after', 'time', 'change'],

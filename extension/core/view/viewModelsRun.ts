@@ -14,7 +14,7 @@ import { BUNDLED_ENGINE, engineLabel, FLAG_ENGINES } from '../measure/engines';
 import { besideEachOther } from '../measure/rounds';
 import { sideBySide } from '../measure/sideBySide';
 import type { DeviceFacts } from '../facts';
-import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatError } from '../format';
+import { formatBytes, formatMs, formatPageSize, formatPercent, formatRate, formatError, plural } from '../format';
 import { known, type Failure } from '../state/store';
 import type { LabelledValue } from './viewModelsDevice';
 import { caseShape, measurementGrids, STATUS_WORDS, type GridView } from './viewModelsGrid';
@@ -430,8 +430,4 @@ function tallyText(counts: StatusCounts): string | null {
     return count === 0 ? [] : [`${count} ${STATUS_WORDS[status]}`];
   });
   return parts.length === 0 ? null : parts.join(', ');
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

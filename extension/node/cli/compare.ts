@@ -1,7 +1,6 @@
 /** `attn-diag compare`: did an upgrade, or another machine, change what works and how fast? */
 import {
   compareRows,
-  isRegression,
   NOISE_SHARE,
   summarizeEngines,
   type EngineSummary,
@@ -9,6 +8,7 @@ import {
 } from '../../core/measure/benchStats';
 import { formatMs, formatPageSize, NOT_KNOWN, textTable } from '../../core/format';
 import type { ResultRow } from '../../core/attentionCase';
+import { comparisonVerdict } from '../../core/report/comparisonVerdict';
 import { shortCaseText } from '../../core/measure/caseGrid';
 import { readReportFile } from '../reportFile';
 import { EXIT, paint, type Command } from './io';
@@ -21,12 +21,13 @@ export const compareCommand: Command = {
 
 Pairs rows of the same engine and case, installed libraries included, and sums up each engine. A time counts as changed
 when its median moved by more than the noise share and the p10–p90 bands do not touch; rows disturbed by another
-process are not judged.
+process are not judged, nor are pairs of which only one was timed.
 
   --noise PERCENT      noise share (default ${NOISE_SHARE * 100})
   --json               print the comparison as JSON
 
-Exit codes: 0 no regression, 1 something is slower or broken, or a report cannot be read, 2 usage`,
+Exit codes: 0 no regression, 1 something is slower or broken, nothing could be compared, the second report ended early,
+or a report cannot be read, 2 usage`,
   async run(args, io) {
     const { values, positionals } = readOptions(
       args,
@@ -40,17 +41,16 @@ Exit codes: 0 no regression, 1 something is slower or broken, or a report cannot
     }
     const [before, after] = await Promise.all([readReportFile(beforeFile), readReportFile(afterFile)]);
     const comparisons = compareRows(before.rows, after.rows, noisePercent / 100);
-    const regressions = comparisons.filter((each) => isRegression(each.change)).length;
+    const { text, ...verdict } = comparisonVerdict(comparisons, after.failure);
     const engines = summarizeEngines(comparisons);
     if (values.json) {
-      io.out(`${JSON.stringify({ noisePercent, regressions, engines, comparisons }, null, 2)}\n`);
+      io.out(`${JSON.stringify({ noisePercent, ...verdict, verdict: text, engines, comparisons }, null, 2)}\n`);
     } else {
       io.out(`${comparisonText(comparisons, io.columns)}\n`);
       if (engines.length > 1) io.out(`${summaryText(engines, io.columns)}\n`);
-      const verdict = regressions === 0 ? 'No regression.' : `${regressions} of ${comparisons.length} rows regressed.`;
-      io.out(`${paint(io, regressions === 0 ? 'good' : 'bad', verdict)}\n`);
+      io.out(`${paint(io, verdict.passed ? 'good' : 'bad', text)}\n`);
     }
-    return regressions === 0 ? EXIT.ok : EXIT.failed;
+    return verdict.passed ? EXIT.ok : EXIT.failed;
   },
 };
 

@@ -1,6 +1,7 @@
 /** `attn-diag explain --validate`: what the installed vLLM says itself, and a bug report about the catalog. */
 import path from 'node:path';
 import { CATALOG_CHECKED_ON } from '../../core/catalog/releases';
+import { DiagError } from '../../core/errors';
 import { installedVllmVersion, type EnvironmentFacts } from '../../core/environment';
 import type { EvaluateRequest } from '../../core/request';
 import {
@@ -18,7 +19,8 @@ import { paint, toolVersion, type CliIo } from './io';
 import { usage } from './options';
 
 /**
- * Asks the vLLM of the inspected environment. Throws `usage` when another release was asked about, or there is no vLLM.
+ * Asks the vLLM of the inspected environment. Throws `usage` when no environment was named or another release was asked about,
+ * and `interpreterUnusable` when there is no vLLM in it.
  *
  * @param stated ask for the request's capability instead of this machine's device
  */
@@ -30,7 +32,10 @@ export async function validateSelection(
 ): Promise<Validation> {
   if (environment === null) throw usage('--validate needs the environment that has vLLM: name it with --python.');
   const installed = installedVllmVersion(environment);
-  if (environment.vllm === null) throw usage(`There is no vLLM to ask in ${environment.python.prefix}.`);
+  if (environment.vllm === null) {
+    const { executable, prefix } = environment.python;
+    throw new DiagError('interpreterUnusable', { path: executable, problem: `there is no vLLM in ${prefix} to ask` });
+  }
   if (installed !== null && installed !== request.vllmVersion) {
     throw usage(
       `--validate asks the installed vLLM ${installed}, and --vllm names ${request.vllmVersion}: leave --vllm out.`,
@@ -80,14 +85,20 @@ export function validationText(request: EvaluateRequest, validation: Validation,
   return [paint(io, 'strong', title), table].join('\n');
 }
 
-/** Writes the bug report: a recording for `attn-diag replay` when the name ends in .json, Markdown else. */
+/**
+ * Writes the bug report: a recording for `attn-diag replay` when the name ends in .json, Markdown else. Without an answer there is
+ * none to write, which is said; the finding about that answer decides the exit code.
+ */
 export async function writeBugReport(
   file: string,
   request: EvaluateRequest,
   validation: Validation,
   io: CliIo,
 ): Promise<void> {
-  if (validation.kind === 'failed') throw usage('There is no bug report to write: the installed vLLM gave no answer.');
+  if (validation.kind === 'failed') {
+    io.err('No bug report was written: the installed vLLM gave no answer.\n');
+    return;
+  }
   const input = {
     request,
     answer: validation.answer,

@@ -7,6 +7,7 @@ import type { CancelSignal } from '../../core/async';
 import type { Logger } from '../../core/logger';
 import { printReport, type Report, type ReportParts } from '../../core/report/report';
 import { machineReport, writeFileWhole } from '../reportFile';
+import { ownControl } from './terminalText';
 
 /** Exit codes, documented in --help. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, noDevice: 3, interrupted: 130 } as const;
@@ -21,6 +22,8 @@ export interface CliIo {
   readonly outIsTerminal: boolean;
   /** stderr is a terminal: progress on one line. */
   readonly errIsTerminal: boolean;
+  /** How wide that terminal is now: a longer line would wrap, and could not be rewritten. */
+  errColumns(): number;
   /** Columns to use for tables. */
   readonly columns: number;
   /** The extension's folder: dist, native and package.json are below it. */
@@ -50,9 +53,10 @@ const STYLES = { good: 'green', bad: 'red', dim: 'dim', strong: 'bold' } as cons
 
 /** Coloured on a terminal that wants it (NO_COLOR is honoured), plain elsewhere. */
 export function paint(io: CliIo, tone: Tone, text: string): string {
-  return io.outIsTerminal && (io.env['NO_COLOR'] ?? '') === '' // Whether it is a terminal was decided above; styleText would ask the real stdout.
-    ? styleText(STYLES[tone], text, { validateStream: false })
-    : text;
+  if (!io.outIsTerminal || (io.env['NO_COLOR'] ?? '') !== '') return text;
+  // Whether it is a terminal was decided above; styleText would ask the real stdout.
+  const [on = '', off = ''] = styleText(STYLES[tone], ' ', { validateStream: false }).split(' ');
+  return `${ownControl(on)}${text}${ownControl(off)}`;
 }
 
 /** The version in package.json. */

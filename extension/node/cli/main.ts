@@ -9,6 +9,7 @@ import { mcpCommand } from './mcp';
 import { replayCommand } from './replay';
 import { runCommand } from './run';
 import { selftestCommand } from './selftest';
+import { terminalIo } from './terminalText';
 
 const COMMANDS: readonly Command[] = [
   devicesCommand,
@@ -37,7 +38,8 @@ Set ATTN_DIAG_LOG=debug to see what the helper does.
 `;
 
 /** Runs one command line and returns the exit code. Never throws. */
-export async function runCli(args: readonly string[], io: CliIo): Promise<number> {
+export async function runCli(args: readonly string[], surroundings: CliIo): Promise<number> {
+  const io = terminalIo(surroundings);
   const [name, ...rest] = args;
   try {
     if (name === undefined || name === '--help' || name === '-h' || name === 'help') {

@@ -19,6 +19,7 @@ import {
 import { defaultDevice, namedDevice, shortName, withClient } from './client';
 import { cliLogger, deliverReport, EXIT, onlyReport, type CliIo, type ReportTarget } from './io';
 import { exitCodeOf, rowsText, tally } from './rows';
+import { ownControl } from './terminalText';
 
 /** Options that choose the device. */
 export const DEVICE_OPTIONS = {
@@ -146,8 +147,8 @@ class ProgressLine {
 
   show(text: string): void {
     if (!this.#io.errIsTerminal) return;
-    const line = text.slice(0, Math.max(20, this.#io.columns - 1));
-    this.#io.err(`\r${line}${' '.repeat(Math.max(0, this.#shown - line.length))}`);
+    const line = text.slice(0, this.#io.errColumns() - 1);
+    this.#io.err(`${ownControl('\r')}${line}${' '.repeat(Math.max(0, this.#shown - line.length))}`);
     this.#shown = line.length;
   }
 
@@ -157,7 +158,7 @@ class ProgressLine {
   }
 
   clear(): void {
-    if (this.#shown > 0) this.#io.err(`\r${' '.repeat(this.#shown)}\r`);
+    if (this.#shown > 0) this.#io.err(`${ownControl('\r')}${' '.repeat(this.#shown)}${ownControl('\r')}`);
     this.#shown = 0;
   }
 }

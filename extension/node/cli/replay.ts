@@ -1,10 +1,10 @@
 /** `attn-diag replay`: the rules against recorded answers of real vLLM releases. */
 import { gunzip } from 'node:zlib';
 import { promisify } from 'node:util';
-import { open } from 'node:fs/promises';
 import { parseRecording, replayRecording, REPLAY_QUESTIONS, type ReplaySummary } from '../../core/catalog/replay';
 import { DiagError } from '../../core/errors';
 import { textTable } from '../../core/format';
+import { readFileBytes } from '../reportFile';
 import { EXIT, paint, type CliIo, type Command } from './io';
 import { readOptions, usage } from './options';
 
@@ -60,19 +60,10 @@ async function readRecording(file: string): Promise<Parameters<typeof replayReco
 
 async function readBytes(file: string): Promise<Buffer> {
   try {
-    const handle = await open(file, 'r');
-    try {
-      const { size } = await handle.stat();
-      if (size > MAX_FILE_BYTES) {
-        throw new DiagError('fileTooLarge', { path: file, bytes: size, limitBytes: MAX_FILE_BYTES });
-      }
-      return await handle.readFile();
-    } finally {
-      await handle.close();
-    }
+    return await readFileBytes(file, MAX_FILE_BYTES);
   } catch (error) {
-    if (error instanceof DiagError) throw error;
-    throw usage(`${file} cannot be read: ${(error as Error).message}.`);
+    if (DiagError.is(error, 'fileUnreadable')) throw usage(`${file} cannot be read: ${error.data.problem}.`);
+    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 /** `attn-diag run`: the bundled kernels, and installed libraries beside them, on a preset, a shape given by hand or listed cases. */
 import type { AttentionCase } from '../../core/attentionCase';
+import type { DeviceFacts } from '../../core/facts';
 import { expandForm, expandForms } from '../../core/measure/caseGrid';
 import { MAX_CASE_LIST_BYTES, parseCaseList } from '../../core/measure/caseList';
 import { findPreset, PRESETS, type Preset } from '../../core/measure/presets';
@@ -89,7 +90,13 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
     if (values.causal === true && values.full === true) throw usage('--causal and --full exclude each other.');
     const change = readShape(values);
     const listed = await readCases(values.cases, values.preset !== undefined || Object.keys(change).length > 0);
-    const presets = (values.preset ?? 'quick').split(',').map((id) => chosenPreset(id.trim()));
+    const ids = new Set((values.preset ?? 'quick').split(',').map((id) => id.trim()));
+    const presets = [...ids].map(chosenPreset);
+    const casesOn = (kind: DeviceFacts['kind']): readonly AttentionCase[] =>
+      listed ?? expandForms(presets.map((preset) => ({ ...(kind === 'cpu' ? preset.cpu : preset.gpu), ...change })));
+    // Cut down for the CPU, two presets may become one, so that what is too many here is too many everywhere: told before any
+    // device is touched.
+    casesOn('cpu');
     // Read now, so that a mistake is told before any device is touched.
     const options = readRunOptions(values);
     const backends = await readBackends(values, io);
@@ -97,9 +104,7 @@ failed, 2 usage, 3 the device asked for is not there, 130 interrupted`,
       command: 'run',
       device: values.cpu ? 'cpu' : (values.device ?? null),
       busyOk: values['busy-ok'],
-      cases: (device) =>
-        listed ??
-        expandForms(presets.map((preset) => ({ ...(device.kind === 'cpu' ? preset.cpu : preset.gpu), ...change }))),
+      cases: (device) => casesOn(device.kind),
       options,
       backends,
       shown: 'all',

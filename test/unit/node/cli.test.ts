@@ -32,6 +32,7 @@ async function attnDiag(
     err: (text) => (err += text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 100,
     rootDir: process.cwd(),
     helperPath: path.join(__dirname, 'fakeHelper.child.mjs'),
@@ -163,6 +164,23 @@ test('run: overlapping presets run each case once', async () => {
   assert.equal(new Set(rows.map((row) => JSON.stringify(row.case))).size, rows.length);
 });
 
+test('run: more cases than one run takes are usage, told before any helper starts', async () => {
+  const numbers = (count: number): string => Array.from({ length: count }, (_, index) => index).join(',');
+  for (const shape of [
+    ['--head-dim', numbers(4097), '--page', '16'],
+    ['--head-dim', numbers(64), '--page', numbers(65)],
+    // Each preset alone would do.
+    ['--preset', 'quick,decode-head-sizes', '--head-dim', numbers(3000), '--page', '16'],
+    // Far more than could be written out.
+    ['--head-dim', numbers(30_000), '--page', numbers(30_000)],
+  ]) {
+    const { code, out, err } = await attnDiag(['run', ...shape], { dieAtStart: 'always' });
+    assert.deepEqual([code, out], [2, '']);
+    assert.match(err, /^\d+ cases are more than the 4096 of one run\./);
+    await assert.rejects(readFile(path.join(folder, `starts-${made}`)), { code: 'ENOENT' });
+  }
+});
+
 test('run: a case that crashes the helper is a row and exit code 1', async () => {
   const { code, out } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], { cases: { 1: 'segv' } });
   assert.equal(code, 1);
@@ -236,6 +254,23 @@ test('compare: exit code 1 on a regression, 0 without, 1 for a file that is no r
   assert.equal((await attnDiag(['compare', bad, good])).code, 0);
   const json = await attnDiag(['compare', good, bad, '--json']);
   assert.equal((JSON.parse(json.out) as { regressions: number }).regressions, 1);
+  assert.match((await attnDiag(['compare', good, good])).out, /^No regression in 1 compared row\.$/m);
+  const rowless = path.join(folder, 'rowless.json');
+  await writeFile(
+    rowless,
+    printReport({
+      ...parseReport(report('ok'), ''),
+      rows: [],
+      failure: { code: 'x', text: 'The GPU helper crashed.' },
+    }),
+  );
+  const nothing = await attnDiag(['compare', good, rowless]);
+  assert.equal(nothing.code, 1);
+  assert.match(nothing.out, /ended early: The GPU helper crashed\. Nothing could be compared\. 1 row is missing/);
+  const nothingJson = await attnDiag(['compare', good, rowless, '--json']);
+  assert.equal(nothingJson.code, 1);
+  const { passed, compared, missing: gone } = JSON.parse(nothingJson.out) as Record<string, unknown>;
+  assert.deepEqual([passed, compared, gone], [false, 0, 1]);
   const missing = await attnDiag(['compare', good, path.join(folder, 'nothing.json')]);
   assert.equal(missing.code, 1);
   assert.match(missing.err, /no such file/);
@@ -251,6 +286,56 @@ test('colour only on a terminal, and not with NO_COLOR', async () => {
   assert.ok(
     !(await attnDiag(['devices'], {}, { outIsTerminal: true, env: { ...env, NO_COLOR: '1' } })).out.includes(escape),
   );
+});
+
+test('control characters from a file reach neither stream as such; colours of ours and the document of JSON stay', async () => {
+  const hostile = '\u001b[32mFOO\u001b[2J\u001b]0;pwned\u0007\r\u009b2J\u007f';
+  const config = path.join(folder, 'hostile.yaml');
+  await writeFile(config, `attention-backend: ${JSON.stringify(hostile).replace('\u007f', '\\x7f')}\n`);
+  const args = ['explain', '--sm', '9.0', '--vllm', '0.33.0', '--config', config];
+  const plain = await attnDiag(args);
+  assert.match(plain.out, /FOO\\u001b\[2J\\u001b\]0;pwned\\u0007\\u000d\\u009b2J\\u007f/i);
+  assert.deepEqual(controls(plain.out), []);
+  // Colours stand in pairs around words of ours; the green of the file is text.
+  const env = { ...process.env, NO_COLOR: '' };
+  const coloured = await attnDiag(args, {}, { outIsTerminal: true, env });
+  const escape = String.fromCharCode(27);
+  assert.deepEqual(new Set(controls(coloured.out)), new Set([escape]));
+  assert.ok(coloured.out.includes(`${escape}[31merror: `));
+  assert.ok(!coloured.out.includes(`${escape}[32m`));
+  const json = await attnDiag([...args, '--json']);
+  assert.deepEqual(controls(json.out), []);
+  // vLLM looks the name up in upper case.
+  const explanation = JSON.stringify(parseReport(json.out, 'stdout').explanation).toLowerCase();
+  assert.ok(explanation.includes(JSON.stringify(hostile).slice(1, -1).toLowerCase()));
+  const refused = await attnDiag(['run', '--preset', hostile]);
+  assert.match(refused.err, /no preset "\\u001b\[32mFOO/);
+  assert.deepEqual(controls(refused.err), []);
+});
+
+/** Control characters in it, but for line breaks and tabs. */
+function controls(text: string): string[] {
+  return text.match(/(?![\n\t])\p{Cc}/gu) ?? [];
+}
+
+test('the progress line of a terminal is rewritten in place, and no wider than that of stderr', async () => {
+  const progress = async (errColumns: number): Promise<string[]> => {
+    const io = { errIsTerminal: true, errColumns: () => errColumns, columns: 100 };
+    const { err } = await attnDiag(['run', '--cpu', '--head-dim', '64', '--page', '16'], {}, io);
+    return err.slice(err.indexOf('\n') + 1).split('\r');
+  };
+  for (const columns of [12, 50, 200]) {
+    const lines = await progress(columns);
+    assert.deepEqual([lines[0], lines.at(-1)], ['', '']);
+    assert.ok(lines.some((line) => line.startsWith('1/1 prefill')));
+    const longest = Math.max(...lines.map((line) => line.length));
+    assert.ok(columns === 200 ? longest < 120 : longest === columns - 1, `${longest} of ${columns}`);
+    // Written out in full where there is room.
+    assert.equal(
+      lines.some((line) => line.endsWith(': unsupported')),
+      columns === 200,
+    );
+  }
 });
 
 const GEMMA4 = 'test/fixtures/models/gemma-4-31b.json';

@@ -37,6 +37,7 @@ async function attnDiag(
     },
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 140,
     rootDir: root,
     helperPath: path.join(__dirname, 'fakeHelper.child.mjs'),

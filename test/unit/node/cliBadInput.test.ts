@@ -1,4 +1,4 @@
-/** `explain` with files that are not what they are taken for: one sentence, the next step, exit code 1, nothing written. */
+/** `explain` and `replay` with files that are not what they are taken for: one sentence, the next step, exit code 1, nothing written. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, open, readdir, rm, symlink, writeFile } from 'node:fs/promises';
@@ -45,15 +45,20 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-async function explain(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+function explain(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+  return attnDiag('explain', '--vllm', '0.33.0', '--sm', '9.0', ...args);
+}
+
+async function attnDiag(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
   let out = '';
   let err = '';
-  const code = await runCli(['explain', '--vllm', '0.33.0', '--sm', '9.0', ...args], {
+  const code = await runCli(args, {
     input: Readable.from([]),
     out: (text) => (out += text),
     err: (text) => (err += text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 400,
     rootDir: process.cwd(),
     helperPath: path.join(folder, 'no-helper'),
@@ -98,6 +103,28 @@ for (const [option, file, sentence] of REFUSED) {
     assert.deepEqual(await readdir(folder), there, 'nothing half-written');
   });
 }
+
+const NO_RECORDING: readonly (readonly [file: string, code: number, sentence: RegExp])[] = [
+  ['pipe.json', 2, /pipe\.json cannot be read: it is not a file\./],
+  ['empty', 2, /cannot be read: it is not a file\./],
+  ['loop', 2, /cannot be read: .*too many symbolic links/],
+  ['big.json', 1, /is 95\.4 MiB, more than the 64\.0 MiB that are read/],
+  ['malformed.json', 2, /is no recording/],
+];
+
+for (const [file, code, sentence] of NO_RECORDING) {
+  test(`replay of a file that is none ends in words: ${file}`, { timeout: 20_000 }, async () => {
+    const refused = await attnDiag('replay', path.join(folder, file));
+    assert.equal(refused.code, code);
+    assert.match(refused.err, sentence);
+  });
+}
+
+test('replay of a device that never ends, ends', { timeout: 20_000 }, async () => {
+  const { code, err } = await attnDiag('replay', '/dev/zero');
+  assert.equal(code, 2);
+  assert.match(err, /\/dev\/zero cannot be read: it is not a file\./);
+});
 
 const UNDERSTOOD_IN_PART: readonly (readonly [file: string, sentence: RegExp])[] = [
   ['tabs.yaml', /A tab is used for indentation[\s\S]*tabs\.yaml:2:1/],

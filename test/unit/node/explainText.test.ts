@@ -22,6 +22,7 @@ async function answer(columns: number, ...args: readonly string[]): Promise<{ ou
     err: (text) => assert.fail(text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns,
     rootDir: process.cwd(),
     helperPath: '',

@@ -15,6 +15,8 @@ const broken = new EnvironmentTree('broken');
 broken
   .dist('vllm', '0.33.0')
   .write('vllm/__init__.py', 'raise OSError("libcudart.so.13: cannot open shared object file")\n');
+const bare = new EnvironmentTree('bare');
+bare.dist('torch', '2.99.0');
 broken.write('torch/__init__.py', '__version__ = "2"\n');
 for (const each of [tree, broken]) {
   for (const name of ['_vllm_fa2_C.abi3.so', '_vllm_fa3_C.abi3.so']) each.write(`vllm/vllm_flash_attn/${name}`, '');
@@ -22,6 +24,7 @@ for (const each of [tree, broken]) {
 after(() => {
   tree.remove();
   broken.remove();
+  bare.remove();
 });
 
 async function explain(
@@ -36,6 +39,7 @@ async function explain(
     err: (text) => (err += text),
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 100,
     rootDir: process.cwd(),
     helperPath: path.join(__dirname, 'no-helper.mjs'),
@@ -88,6 +92,7 @@ async function runReplay(file: string, io: Pick<CliIo, 'out'>): Promise<number> 
     err: () => undefined,
     outIsTerminal: false,
     errIsTerminal: false,
+    errColumns: () => 100,
     columns: 200,
     rootDir: process.cwd(),
     helperPath: '',
@@ -112,6 +117,26 @@ test('a vLLM that cannot be imported is a reason, exit code 1, and the declared 
   assert.match(out, /error: The installed vLLM could not be asked/);
   assert.match(out.replace(/\s+/g, ' '), /vllm cannot be imported \(OSError: libcudart\.so\.13/);
   assert.match(out, /d128 +FLASH_ATTN \(FA3\)/);
+});
+
+test('an environment without vLLM cannot be asked: exit code 1, and what to choose instead', async () => {
+  const { code, out, err } = await explain(['--python', bare.interpreter, '--validate', '--sm', '9.0']);
+  assert.equal(code, 1);
+  assert.equal(out, '');
+  assert.match(
+    err,
+    /cannot be used: there is no vLLM in .+ to ask\.\nChoose the Python of the environment that has vLLM/,
+  );
+});
+
+test('without an answer there is no bug report, which is told; exit code and report are those without it', async () => {
+  const file = path.join(broken.root, 'none.md');
+  const ask = ['--python', broken.interpreter, '--validate', '--sm', '9.0', '--bug-report', file, '--json'];
+  const { code, out, err } = await explain(ask);
+  assert.equal(code, 1);
+  assert.equal(parseReport(out, 'stdout').command, 'explain');
+  assert.match(err, /No bug report was written: the installed vLLM gave no answer\.$/m);
+  await assert.rejects(readFile(file), { code: 'ENOENT' });
 });
 
 test('usage: there must be somebody to ask, about itself, one family', async () => {

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { after, afterEach, test } from 'node:test';
-import type { CaseResult } from '../../../extension/core/attentionCase';
+import { MAX_RUN_CASES, type CaseResult } from '../../../extension/core/attentionCase';
 import type { Clock } from '../../../extension/core/async';
 import { DiagError, type DiagErrorCode } from '../../../extension/core/errors';
 import { errorText } from '../../../extension/core/errorText';
@@ -285,6 +285,14 @@ test('a case that crashes costs its own row, and the run goes on in a new helper
     ],
   );
   assert.equal((await starts()).length, 3);
+});
+
+test('a request that no helper would take is refused before one is started, and is no crash', async () => {
+  const { client, starts } = fixture({});
+  const tooMany = Array.from({ length: MAX_RUN_CASES + 1 }, (_, seed) => seed);
+  assert.equal(await codeOf(run(client, tooMany)), 'invalidMessage');
+  assert.deepEqual(await starts(), []);
+  assert.equal((await run(client, [1])).rows.get(1)?.status, 'unsupported');
 });
 
 test('rows sent just before the helper exits are not lost', async () => {
