@@ -8,7 +8,7 @@ import type { StatusBarModel } from './core/view/viewModelsStatusBar';
 import { addonPaths, findKernelDir } from './node/addonLocator';
 import { benchScript } from './node/backendRunner';
 import { HelperClient } from './node/helperClient';
-import { probeScript } from './node/pythonProbe';
+import { probePythonEnvironment, probeScript } from './node/pythonProbe';
 import { staticSystemFacts } from './node/systemFacts';
 import { validateScript } from './node/vllmValidation';
 import { Actions, fitPreset } from './vscode/actions';
@@ -16,6 +16,7 @@ import { guarded, registerCommands } from './vscode/commands';
 import { Deriving } from './vscode/deriving';
 import { FindingDiagnostics } from './vscode/diagnostics';
 import { EnvironmentProbing } from './vscode/environmentProbing';
+import { InterpreterFinder } from './vscode/interpreter';
 import { registerLmTools } from './vscode/lmTools';
 import { OutputLogger } from './vscode/logging';
 import { ModelFile } from './vscode/modelFile';
@@ -83,7 +84,16 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       ? helperClient()
       : { probe: (level) => staticSystemFacts(level, process.env) },
   );
-  const environmentProbing = own(new EnvironmentProbing(store, settings, log, probeScript(rootDir)));
+  const interpreters = own(new InterpreterFinder(settings, log));
+  const environmentProbing = own(
+    new EnvironmentProbing({
+      store,
+      log,
+      findInterpreter: () => interpreters.find(),
+      inspect: (interpreter, signal) =>
+        probePythonEnvironment({ interpreter, scriptPath: probeScript(rootDir), env: process.env, signal }),
+    }),
+  );
   const validating = own(new Validating(store, log, validateScript(rootDir)));
   const deriving = own(new Deriving(store, log));
   const modelFile = new ModelFile(store, settings, log);
@@ -103,7 +113,7 @@ export function createContainer(context: vscode.ExtensionContext): Container {
     preferences,
     probe: () => probing.probe('driver'),
     acceptFacts: (facts) => probing.accept(facts),
-    interpreter: () => environmentProbing.findInterpreter(),
+    interpreter: () => interpreters.find(),
     benchScript: benchScript(rootDir),
   });
   const actions = new Actions({
@@ -146,8 +156,10 @@ export function createContainer(context: vscode.ExtensionContext): Container {
       ) {
         void modelFile.load();
       }
+      if (current.pythonPath.value !== before.pythonPath.value) void environmentProbing.interpreterChanged();
     }),
   );
+  own(interpreters.onDidChange(() => void environmentProbing.interpreterChanged()));
   // Head counts are per rank, and a serve file says how many ranks there are.
   own({
     dispose: store.subscribe(

@@ -29,7 +29,7 @@ export interface ActionPorts {
   readonly log: OutputLogger;
   readonly settings: SettingsReader;
   readonly probing: Probing;
-  readonly environmentProbing: Pick<EnvironmentProbing, 'probe'>;
+  readonly environmentProbing: Pick<EnvironmentProbing, 'probe' | 'ensureCurrent'>;
   readonly validating: Pick<Validating, 'ask'>;
   readonly running: Running;
   readonly modelFile: ModelFile;
@@ -152,7 +152,7 @@ export class Actions {
 
   async #validate(): Promise<void> {
     this.#ports.openPanel();
-    await this.#ports.validating.ask(() => this.#ports.environmentProbing.probe());
+    await this.#ports.validating.ask(() => this.#ports.environmentProbing.ensureCurrent());
   }
 
   async #run(): Promise<void> {

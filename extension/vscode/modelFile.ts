@@ -6,11 +6,12 @@ import { DiagError } from '../core/errors';
 import { loadModel, MAX_MODEL_CONFIG_BYTES } from '../core/state/loadedFiles';
 import type { Logger } from '../core/logger';
 import { DEFAULT_SERVE_SETTINGS } from '../core/request';
+import { settingPath } from '../core/state/settingPath';
 import { failed, IDLE, known, loading, ready, type Store } from '../core/state/store';
 import { listCachedModels } from '../node/modelFiles';
 import { failureOf } from './probing';
 import type { SettingsReader } from './settings';
-import { readTextFile, resolveSettingPath, settingPath, statFile } from './workspaceFiles';
+import { readTextFile, resolveSettingPath, statFile } from './workspaceFiles';
 
 /** Keeps the store's model in step with the setting. */
 export class ModelFile {
@@ -77,7 +78,9 @@ export class ModelFile {
       uri = choice.uri ?? (await browseForConfig());
       if (uri === undefined) return;
     }
-    await this.#settings.write('modelPath', settingPath(uri));
+    const firstFolder = vscode.workspace.workspaceFolders?.[0]?.uri;
+    const writtenTo = this.#settings.placeToWrite('modelPath');
+    await this.#settings.write('modelPath', settingPath(uri, firstFolder, writtenTo));
   }
 
   async #read(uri: vscode.Uri): Promise<LoadedModel> {

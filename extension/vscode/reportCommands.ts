@@ -10,6 +10,7 @@ import { bugReportJson, bugReportMarkdown } from '../core/rules/validationReport
 import { validationKey } from '../core/rules/validation';
 import { CATALOG_CHECKED_ON } from '../core/catalog/releases';
 import { currentRequest } from '../core/state/derive';
+import { exportedReport } from '../core/state/exportedReport';
 import { known, type Store } from '../core/state/store';
 import { answerInForce } from '../core/view/viewModelsMatrix';
 import { machineFacts, privateWords, readReportFile, writeFileWhole } from '../node/reportFile';
@@ -28,11 +29,13 @@ export async function exportReport(store: Store<AppState>, toolVersion: string):
   const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
   const target = await vscode.window.showSaveDialog({
     filters: FILTERS,
-    title: vscode.l10n.t('Export report (UUIDs, host, user and paths are replaced by stand-ins)'),
+    title: exportTitle(state),
     ...(folder === undefined ? {} : { defaultUri: vscode.Uri.joinPath(folder, suggested) }),
   });
   if (target === undefined) return;
-  const text = printReport(state.report?.report ?? liveReport(state, toolVersion));
+  const text = printReport(
+    state.report === null ? liveReport(state, toolVersion) : exportedReport(state.report.report, privateWords()),
+  );
   if (target.scheme === 'file') await writeFileWhole(target.fsPath, text);
   else await vscode.workspace.fs.writeFile(target, new TextEncoder().encode(text));
   const openFile = vscode.l10n.t('Open File');
@@ -40,6 +43,15 @@ export async function exportReport(store: Store<AppState>, toolVersion: string):
   void vscode.window
     .showInformationMessage(vscode.l10n.t('The report is in {0}.', path.basename(target.path)), openFile)
     .then((choice) => (choice === openFile ? vscode.commands.executeCommand('vscode.open', target) : undefined));
+}
+
+/** Says what is replaced. Of a report written with its words it is not known which users its machine has. */
+function exportTitle({ report }: AppState): string {
+  return report === null || report.report.redacted
+    ? vscode.l10n.t('Export report (UUIDs, host, user and paths are replaced by stand-ins)')
+    : vscode.l10n.t(
+        'Export report (UUIDs, host and home folders are replaced by stand-ins; a user name in other places may remain)',
+      );
 }
 
 /** Asks for a place and writes what the installed vLLM and the catalog say, for us; redacted. */

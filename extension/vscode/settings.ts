@@ -70,13 +70,17 @@ export class SettingsReader implements vscode.Disposable {
   }
 
   /**
-   * Writes to the place that already decides the value (folder, then workspace, then user); where nothing is set yet, to
-   * the workspace, or to user settings when no folder is open. Resolves to the place written.
+   * Where {@link write} writes: the place that already decides the value (folder, then workspace, then user); where nothing
+   * is set yet, the workspace, or user settings when no folder is open.
    */
+  placeToWrite(key: SettingKey): Exclude<SettingLocation, 'default'> {
+    return writePlace(this.#configuration().inspect(key), hasFolder());
+  }
+
+  /** Writes a setting and resolves to the place written. */
   async write<K extends SettingKey>(key: K, value: Settings[K]['value']): Promise<Exclude<SettingLocation, 'default'>> {
-    const configuration = this.#configuration();
-    const place = writePlace(configuration.inspect(key), hasFolder());
-    await configuration.update(key, value, TARGETS[place]);
+    const place = this.placeToWrite(key);
+    await this.#configuration().update(key, value, TARGETS[place]);
     // The change event may arrive later; whoever reads next must not see the old value.
     this.#refresh();
     return place;

@@ -18,6 +18,7 @@ export class Validating implements vscode.Disposable {
   readonly #store: Store<AppState>;
   readonly #log: Logger;
   readonly #scriptPath: string;
+  readonly #unsubscribe: () => void;
   #running: AbortController | null = null;
 
   /** @param scriptPath validate.py */
@@ -25,13 +26,18 @@ export class Validating implements vscode.Disposable {
     this.#store = store;
     this.#log = log;
     this.#scriptPath = scriptPath;
+    // What the vLLM of another interpreter goes on to say is about that one.
+    this.#unsubscribe = store.subscribe(
+      (state) => state.interpreter,
+      () => this.#stop(),
+    );
   }
 
   /**
    * Asks; the outcome is in the store. A newer call ends an older one. Rejects with `usage` when there is nobody or
    * nothing to ask.
    *
-   * @param inspect inspects the Python environment, when that was not done yet
+   * @param inspect inspects the Python environment, unless that was done for the interpreter that is found now
    */
   async ask(inspect: () => Promise<void>): Promise<void> {
     if (!this.#store.state.trusted) {
@@ -39,7 +45,7 @@ export class Validating implements vscode.Disposable {
         problem: vscode.l10n.t('Nothing is started in an untrusted workspace. Trust this folder first.'),
       });
     }
-    if (known(this.#store.state.environment) === null) await inspect();
+    await inspect();
     const { state } = this.#store;
     const environment = known(state.environment);
     const request = currentRequest(state);
@@ -106,6 +112,11 @@ export class Validating implements vscode.Disposable {
   }
 
   dispose(): void {
+    this.#unsubscribe();
+    this.#stop();
+  }
+
+  #stop(): void {
     this.#running?.abort();
     this.#running = null;
   }

@@ -10,13 +10,6 @@ export function resolveSettingPath(written: string): vscode.Uri {
   return vscode.Uri.joinPath(folder, written);
 }
 
-/** The text for a setting: inside the workspace a relative path, which a colleague's checkout understands too. */
-export function settingPath(uri: vscode.Uri): string {
-  return vscode.workspace.getWorkspaceFolder(uri) === undefined
-    ? uri.fsPath
-    : vscode.workspace.asRelativePath(uri, false);
-}
-
 /** What a path is. Rejects with `fileUnreadable`. */
 export async function statFile(uri: vscode.Uri): Promise<vscode.FileStat> {
   try {

@@ -159,6 +159,8 @@ export interface AppState {
   readonly hasFolder: boolean;
   readonly model: Async<LoadedModel>;
   readonly serve: Async<LoadedServeFile>;
+  /** The interpreter that `environment` and `validation` are about, as it was found; `null` = none. */
+  readonly interpreter: string | null;
   /** The Python environment, when an interpreter was inspected. */
   readonly environment: Async<EnvironmentFacts>;
   /** What the installed vLLM said when it was asked itself; counts only for the question it was asked. */
@@ -196,6 +198,7 @@ export function initialState(
     upgrade: { from: null, to: null },
     model: IDLE,
     serve: IDLE,
+    interpreter: null,
     environment: IDLE,
     validation: IDLE,
     form: preset.cpu,
