@@ -1,7 +1,7 @@
 /** Mounts the panel: the newest snapshot plus UI-only state, rendered as a whole at every change. */
 import { html, nothing, render } from 'lit-html';
 import type { PanelModel } from '../../extension/core/view/viewModels';
-import { PANEL_PROTOCOL_VERSION } from '../../extension/protocol/panelApi';
+import { PANEL_PROTOCOL_VERSION, type Intent } from '../../extension/protocol/panelApi';
 import { draftOf, parseDraft, type FormDraft } from './formDraft';
 import { onSnapshot, send } from './host';
 import { keepUiState, restoreUiState, type UiState } from './uiState';
@@ -71,13 +71,30 @@ function sendDraft(): void {
   send({ type: 'setRequest', request: parsed.form });
 }
 
+/** Sends what the user does, after what was typed before it: the host acts on the request that it has heard of. */
+function act(intent: Intent): void {
+  window.clearTimeout(typing);
+  if (intent.type === 'applyPreset') dropDraft();
+  else sendDraft();
+  send(intent);
+}
+
+/** A preset takes the place of what is being typed, sent or not. */
+function dropDraft(): void {
+  if (model === null) return;
+  draft = draftOf(model.request.form);
+  draftBase = JSON.stringify(model.request.form);
+  replacedForm = null;
+  draw();
+}
+
 function draw(): void {
   if (model === null || draft === null) return;
   if (root.hasAttribute('aria-busy')) {
     root.removeAttribute('aria-busy');
     root.replaceChildren();
   }
-  render(page({ model, ui, draft, parsedDraft: parseDraft(draft), send, setUi, setDraft }), root);
+  render(page({ model, ui, draft, parsedDraft: parseDraft(draft), send: act, setUi, setDraft }), root);
 }
 
 function page(context: ViewContext): View {
@@ -85,10 +102,10 @@ function page(context: ViewContext): View {
     <header class="top">
       <h1>Attention Backend Diagnostics</h1>
       <div class="actions">
-        ${button('Open report …', () => send({ type: 'openReport' }))}
-        ${button('Export report …', () => send({ type: 'exportReport' }))}
-        ${button('Copy serve arguments', () => send({ type: 'copyServeArgs' }))}
-        ${button('Show log', () => send({ type: 'showLog' }))}
+        ${button('Open report …', () => context.send({ type: 'openReport' }))}
+        ${button('Export report …', () => context.send({ type: 'exportReport' }))}
+        ${button('Copy serve arguments', () => context.send({ type: 'copyServeArgs' }))}
+        ${button('Show log', () => context.send({ type: 'showLog' }))}
       </div>
     </header>
     ${
@@ -96,7 +113,7 @@ function page(context: ViewContext): View {
         ? nothing
         : html`<div class="banner" role="status">
             <p>${context.model.report.text} ${context.model.report.failure ?? ''}</p>
-            ${button('Close report', () => send({ type: 'closeReport' }), 'primary')}
+            ${button('Close report', () => context.send({ type: 'closeReport' }), 'primary')}
           </div>`
     }
     ${
@@ -105,7 +122,7 @@ function page(context: ViewContext): View {
         : notice(
             'warning',
             context.model.trustNotice,
-            button('Manage trust …', () => send({ type: 'manageTrust' })),
+            button('Manage trust …', () => context.send({ type: 'manageTrust' })),
           )
     }
     ${deviceView(context)} ${context.model.report === null ? requestView(context) : nothing} ${selectionView(context)}

@@ -260,6 +260,40 @@ describe('intents', () => {
     await page.close();
   });
 
+  it('sends what was typed before the button that acts on it', async () => {
+    for (const name of [/^Run 6 cases on/, 'Measure both FlashAttention 4', 'Copy serve arguments']) {
+      const { page, show, intents } = await openPanelTab(browser, server, 'light');
+      await show(noGpuState());
+      await page.locator('summary', { hasText: 'head sizes' }).click();
+      // In one turn of the page, so that no pause can come in between.
+      await page.getByRole('textbox', { name: 'Head sizes' }).evaluate((field: HTMLInputElement) => {
+        field.value = '96';
+        field.dispatchEvent(new Event('input', { bubbles: true }));
+      });
+      await page.getByRole('button', { name }).evaluate((button: HTMLButtonElement) => button.click());
+      await page.waitForTimeout(400);
+      const [typed, acted, ...more] = (await intents()).slice(1);
+      assert.deepEqual(typed?.type === 'setRequest' && typed.request.headDims, [96], String(name));
+      assert.ok(['run', 'measureBackends', 'copyServeArgs'].includes(acted?.type ?? ''));
+      assert.deepEqual(more, []);
+      await page.close();
+    }
+  });
+
+  it('drops what was being typed when a preset takes its place', async () => {
+    const { page, show, intents } = await openPanelTab(browser, server, 'light');
+    const state = noGpuState();
+    await show(state);
+    await page.locator('summary', { hasText: 'head sizes' }).click();
+    const field = page.getByRole('textbox', { name: 'Head sizes' });
+    await field.fill('96');
+    await page.getByLabel('Preset').selectOption({ label: 'Gemma 4 (256/512)' });
+    await page.waitForTimeout(400);
+    assert.equal(await field.inputValue(), state.form.headDims.join(', '));
+    assert.deepEqual((await intents()).slice(1), [{ type: 'applyPreset', presetId: 'gemma4' }]);
+    await page.close();
+  });
+
   it('answers the busy-GPU question both ways, and cancels a run', async () => {
     const { page, show, intents } = await openPanelTab(browser, server, 'light');
     await show((STATES['busy'] ?? freshState)());
