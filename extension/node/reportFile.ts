@@ -52,8 +52,7 @@ export async function readFileBytes(file: string, limitBytes: number): Promise<B
 /** Rejects with `fileUnwritable` when `writeFileWhole` would: for telling so before the work whose result is to be written. */
 export async function checkWritable(file: string): Promise<void> {
   try {
-    const { target, info } = await targetOf(file);
-    await access(info === null ? path.dirname(target) : target, constants.W_OK);
+    await writableTarget(file);
   } catch (error) {
     throw new DiagError('fileUnwritable', { path: file, problem: problemOf(error) }, error);
   }
@@ -65,9 +64,8 @@ export async function checkWritable(file: string): Promise<void> {
  * `fileUnwritable`; the old file then stands.
  */
 export async function writeFileWhole(file: string, text: string): Promise<void> {
-  await checkWritable(file);
   try {
-    const { target, info } = await targetOf(file);
+    const { target, info } = await writableTarget(file);
     if (info === null || info.isFile()) await replaceFile(target, text, info);
     else await writeFile(target, text);
   } catch (error) {
@@ -92,7 +90,13 @@ async function replaceFile(target: string, text: string, old: Stats | null): Pro
   }
 }
 
-/** Where links lead, and what is there; `info` null = nothing yet. */
+/** Where links lead, and what is there; `info` null = nothing yet. Rejects when it may not be written. */
+async function writableTarget(file: string): Promise<{ target: string; info: Stats | null }> {
+  const found = await targetOf(file);
+  await access(found.info === null ? path.dirname(found.target) : found.target, constants.W_OK);
+  return found;
+}
+
 async function targetOf(file: string): Promise<{ target: string; info: Stats | null }> {
   try {
     const target = await realpath(file);

@@ -12,6 +12,7 @@ import {
 } from '../attentionCase';
 import { countedRate } from './countedRate';
 import { BUNDLED_ENGINE } from './engines';
+import { largest, largestErrors } from './largestErrors';
 
 /** Fewer rounds give a ratio, but no 95 % interval to judge it by. */
 export const ROUNDS_FOR_A_VERDICT = 7;
@@ -72,20 +73,15 @@ export function rowOfRounds(rounds: readonly ResultRow[], checked: ResultRow | n
   if (failed !== undefined) return failed;
   const byTime = [...rounds].sort((a, b) => (a.result.gpuMs?.median ?? 0) - (b.result.gpuMs?.median ?? 0));
   const middle = byTime[(byTime.length - 1) >> 1] ?? first;
-  const most = (pick: (result: CaseResult) => number | null): number | null =>
-    [...rounds, ...(checked === null ? [] : [checked])].reduce<number | null>((worst, { result }) => {
-      const value = pick(result);
-      return value === null || (worst !== null && worst >= value) ? worst : value;
-    }, null);
+  const results = [...rounds, ...(checked === null ? [] : [checked])].map((row) => row.result);
   return {
     ...middle,
     result: {
       ...middle.result,
-      relError: most((result) => result.relError),
-      lseError: most((result) => result.lseError),
-      checkedRows: most((result) => result.checkedRows) ?? 0,
+      ...largestErrors(results),
+      checkedRows: largest(results.map((result) => result.checkedRows)) ?? 0,
       // What the first call compiled is not compiled again.
-      jitMs: most((result) => result.jitMs),
+      jitMs: largest(results.map((result) => result.jitMs)),
       contended: rounds.some((row) => row.result.contended),
     },
     ...(roundMs.length > 1 ? { roundMs } : {}),

@@ -51,7 +51,7 @@ const PREFILL_LENGTHS = { batch: 6, qLens: [1, 63, 130, 200, 129, 5], kvLens: [1
 const DECODE_LENGTHS = { batch: 8, qLens: 1, kvLens: [0, 1, 15, 16, 17, 255, 257, 3000] };
 /** Long enough queries for the plans that only long queries get, few enough keys for a check of every row. */
 const LONG_QUERY_LENGTHS = { batch: 2, qLens: [4096, 70], kvLens: [300, 70], qHeads: 1, kvHeads: 1 };
-/** Heads in several sections, with enough row blocks for some to be kept for last (hopper_prefill.cc). */
+/** Heads in several sections, with enough row blocks for some to be kept for last (native/src/causal_order.cc). */
 const SECTION_LENGTHS = { batch: 3, qHeads: 12, kvHeads: 1 };
 /** Several key blocks before, inside and behind a window. */
 const WINDOW_LENGTHS = { batch: 2, qLens: [400, 130], kvLens: [900, 700] };

@@ -17,25 +17,22 @@ function failing(code: string): { stream: Writable; written: () => number } {
   return { stream, written: () => written };
 }
 
-test('after the reader left nothing is written, and nobody is told', async () => {
-  const { stream, written } = failing('EPIPE');
+/** What happens to two texts, one after the other. */
+async function writeTwice(code: string): Promise<{ written: number; problems: string[] }> {
+  const { stream, written } = failing(code);
   const problems: string[] = [];
   const write = textWriter(stream, (problem) => problems.push(problem));
-  write('one');
-  await setImmediate();
-  write('two');
-  await setImmediate();
-  assert.equal(written(), 1);
-  assert.deepEqual(problems, []);
+  for (const text of ['one', 'two']) {
+    write(text);
+    await setImmediate();
+  }
+  return { written: written(), problems };
+}
+
+test('after the reader left nothing is written, and nobody is told', async () => {
+  assert.deepEqual(await writeTwice('EPIPE'), { written: 1, problems: [] });
 });
 
 test('any other failure is told once', async () => {
-  const { stream } = failing('ENOSPC');
-  const problems: string[] = [];
-  const write = textWriter(stream, (problem) => problems.push(problem));
-  write('one');
-  await setImmediate();
-  write('two');
-  await setImmediate();
-  assert.deepEqual(problems, ['write ENOSPC']);
+  assert.deepEqual((await writeTwice('ENOSPC')).problems, ['write ENOSPC']);
 });

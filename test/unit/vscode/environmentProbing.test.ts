@@ -5,9 +5,10 @@ import { describe, it } from 'node:test';
 import * as v from 'valibot';
 import { environmentFactsSchema, type EnvironmentFacts } from '../../../extension/core/environment';
 import { silentLogger } from '../../../extension/core/logger';
-import { initialState, type AppState } from '../../../extension/core/state/appState';
+import type { AppState } from '../../../extension/core/state/appState';
 import { IDLE, known, loading, ready, Store } from '../../../extension/core/state/store';
 import { EnvironmentProbing } from '../../../extension/vscode/environmentProbing';
+import { freshState } from '../../ui/support/states';
 
 const FACTS = v.parse(
   environmentFactsSchema,
@@ -21,17 +22,7 @@ function factsOf(executable: string): EnvironmentFacts {
 
 /** A host whose interpreters answer at once, except those that are held. */
 function host(meant: string | null) {
-  const store = new Store<AppState>(
-    initialState({
-      flag: { value: false, setIn: 'default' },
-      vllmVersion: { value: 'newest', setIn: 'default' },
-      hasFolder: true,
-      selectedDeviceId: null,
-      trusted: true,
-      capabilities: { platform: 'linux-x64', measureBlocked: null, virtualWorkspace: false },
-    }),
-    (error) => assert.fail(String(error)),
-  );
+  const store = new Store<AppState>(freshState(), (error) => assert.fail(String(error)));
   const started: string[] = [];
   const held = new Map<string, () => void>();
   const it = {
